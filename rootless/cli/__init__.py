@@ -1,0 +1,22 @@
+"""The command line: one verb, one module. COMMANDS maps a verb to the module that runs it."""
+
+COMMANDS = {
+    "doctor": (
+        "rootless.cli.doctor",
+        "Say what this host can do and what an administrator could change",
+    ),
+    "exec": ("rootless.cli.exec", "Execute a command in a running container"),
+    "images": ("rootless.cli.images", "List images"),
+    "info": ("rootless.cli.info", "Display system-wide information"),
+    "inspect": ("rootless.cli.inspect", "Return low-level information on containers and images"),
+    "logs": ("rootless.cli.logs", "Fetch the logs of a container"),
+    "ps": ("rootless.cli.ps", "List containers"),
+    "pull": ("rootless.cli.pull", "Download an image from a registry"),
+    "rm": ("rootless.cli.rm", "Remove one or more containers"),
+    "rmi": ("rootless.cli.rmi", "Remove one or more images"),
+    "run": ("rootless.cli.run", "Create and run a new container from an image"),
+    "stop": ("rootless.cli.stop", "Stop one or more running containers"),
+    "unshare": ("rootless.cli.unshare", "Run a command in the user namespace of the containers"),
+    "version": ("rootless.cli.version", "Show the version"),
+}
+"""verb → (module, one-line description). A module has TABLE (cli.args.Command) and main(argv) -> int."""

@@ -1,0 +1,138 @@
+"""Where things are kept: the store (content, may be on NFS) and the run directory (node-local).
+
+Ring 0. The only reader of the environment besides rootless.cli.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from rootless.errors import HostUnsupported, os_error_text
+
+
+class Paths:
+    """The two roots of everything on disk; all other paths derive from them.
+
+    Attributes:
+        store: an OCI image layout with snapshots, containers and volumes beside its blobs.
+        run: node-local directory of this user, mode 0700: holder, host facts.
+        store_run: the part of `run` that belongs to this store: locks and container run files.
+    """
+
+    __slots__ = ("run", "store", "store_run")
+
+    def __init__(self, *, store: str, run: str) -> None:
+        self.store = store
+        self.run = run
+        self.store_run = os.path.join(run, "store-" + _short_name(store))
+
+    @property
+    def containers(self) -> str:
+        return os.path.join(self.store, "containers")
+
+    @property
+    def names(self) -> str:
+        return os.path.join(self.store, "names")
+
+    @property
+    def volumes(self) -> str:
+        return os.path.join(self.store, "volumes")
+
+    @property
+    def snapshots(self) -> str:
+        return os.path.join(self.store, "snapshots")
+
+    @property
+    def locks(self) -> str:
+        return os.path.join(self.store_run, "locks")
+
+    def ensure(self) -> None:
+        """Create both roots, private to the user; idempotent.
+
+        Raises:
+            HostUnsupported: a root cannot be created or is not private to this user.
+        """
+        _ensure_store(self.store)
+        ensure_private_directory(self.run)
+        for path in (self.store_run, self.locks):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+
+
+def find_paths(root: str | None = None) -> Paths:
+    """Choose the store and the run directory; touches nothing.
+
+    Args:
+        root: the --root option; else $ROOTLESS_ROOT, else $XDG_DATA_HOME/rootless.
+    """
+    env = os.environ
+    store = root or env.get("ROOTLESS_ROOT")
+    if not store:
+        data = env.get("XDG_DATA_HOME")
+        if not data or not os.path.isabs(data):  # basedir spec: relative paths are invalid
+            data = os.path.join(os.path.expanduser("~"), ".local", "share")
+        store = os.path.join(data, "rootless")
+    return Paths(store=os.path.abspath(store), run=_find_run())
+
+
+def ensure_private_directory(path: str) -> None:
+    """Create a directory with mode 0700, or check that it is ours: no symlink, our uid, 0700.
+
+    /tmp is shared: another user may have made the name first (attack: directory squatting).
+
+    Raises:
+        HostUnsupported: it exists and is not ours, or cannot be made.
+    """
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as exc:
+        raise HostUnsupported(
+            f"cannot create the run directory: {os_error_text(exc)}",
+            on=path,
+            hint="set XDG_RUNTIME_DIR to a node-local directory that you own",
+            reference="run-directory",
+        ) from exc
+    info = os.lstat(path)
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o077:
+        raise HostUnsupported(
+            "cannot use the run directory: it is not a private directory of this user",
+            on=path,
+            hint="remove it, or set XDG_RUNTIME_DIR to a directory that you own",
+            reference="run-directory",
+        )
+
+
+def _find_run() -> str:
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(base):
+        try:
+            info = os.stat(base)
+        except OSError:
+            pass  # named by a login that never made it, or left by su: the fallback serves
+        else:
+            if info.st_uid == os.geteuid() and os.access(base, os.W_OK | os.X_OK):
+                return os.path.join(base, "rootless")
+    return f"/tmp/rootless-{os.geteuid()}"  # noqa: S108  checked by ensure_private_directory
+
+
+def _ensure_store(path: str) -> None:
+    if os.path.isdir(path):
+        return
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        os.chmod(path, 0o700)  # set-id files of images lie below: nobody else may reach them
+    except OSError as exc:
+        raise HostUnsupported(
+            f"cannot create the store: {os_error_text(exc)}",
+            on=path,
+            hint="choose a writable place with --root or ROOTLESS_ROOT",
+            reference="store",
+        ) from exc
+
+
+def _short_name(path: str) -> str:
+    import zlib  # built in or small; hashlib would cost OpenSSL's start-up on the run path
+
+    return f"{zlib.crc32(os.fsencode(path)):08x}"
