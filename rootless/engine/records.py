@@ -1,0 +1,287 @@
+"""Containers on disk: `containers/<id>/{spec,state}.json` and `names/<name>`. Ring 1.
+
+Rules:
+- A container appears by one rename of a complete directory and vanishes by another; a name is a symlink
+  whose text is the id. Whatever a killed process leaves behind begins with a dot and is swept.
+- A record is replaced as a whole. Containers that outlive their command (no --rm) are also synced.
+- Nobody believes a recorded pid: `observe` compares it with the process table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import contextmanager, suppress
+
+from rootless.errors import InternalError, NotFound, StateConflict
+from rootless.linux import procfs
+from rootless.model import lifecycle
+from rootless.model.lifecycle import ContainerState
+from rootless.model.names import find_container_id, new_name
+from rootless.model.spec import ContainerSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rootless.paths import Paths
+
+EXIT_CODE_KILLED = 137
+"""Told for a container whose monitor died with it: the kernel kills it with SIGKILL (128 + 9)."""
+
+
+class Container:
+    """A container as read from disk; `state` is replaced by `save_state`."""
+
+    __slots__ = ("directory", "spec", "state")
+
+    def __init__(self, directory: str, spec: ContainerSpec, state: ContainerState) -> None:
+        self.directory = directory
+        self.spec = spec
+        self.state = state
+
+    def path(self, *parts: str) -> str:
+        return os.path.join(self.directory, *parts)
+
+
+def create(paths: Paths, spec: ContainerSpec) -> Container:
+    """Record a new container and claim its name; it appears complete or not at all.
+
+    Raises:
+        StateConflict: the name is taken.
+    """
+    directory = os.path.join(paths.containers, spec.id)
+    draft = os.path.join(paths.containers, f".new-{spec.id}")
+    state = ContainerState(
+        monitor_pid=os.getpid(), monitor_start=procfs.start_time(os.getpid()), boot_id=procfs.boot_id()
+    )
+    os.makedirs(paths.names, exist_ok=True)
+    os.makedirs(draft)
+    with _names_lock(paths):
+        try:
+            _claim_name(paths, spec)
+            _write(draft, "spec.json", spec.to_json(), durable=not spec.auto_remove)
+            _write(draft, "state.json", state.to_json(), durable=not spec.auto_remove)
+            os.rename(draft, directory)
+        except BaseException:
+            _discard_draft(paths, spec, draft)
+            raise
+    return Container(directory, spec, state)
+
+
+def load(paths: Paths, container_id: str) -> Container:
+    """Read one container and make its state true.
+
+    Raises:
+        NotFound: it does not exist (any more).
+    """
+    directory = os.path.join(paths.containers, container_id)
+    try:
+        spec = ContainerSpec.from_json(_read(directory, "spec.json"))
+        state = ContainerState.from_json(_read(directory, "state.json"))
+    except FileNotFoundError as exc:
+        raise NotFound(f"no such container: {container_id}", reference="no-such-container") from exc
+    except (ValueError, TypeError) as exc:
+        raise InternalError(
+            "cannot read the container's record: it is damaged",
+            on=directory,
+            hint=f"`rootless rm -f {container_id[:12]}` removes it",
+            reference="damaged-record",
+        ) from exc
+    return observe(Container(directory, spec, state))
+
+
+def find(paths: Paths, query: str) -> Container:
+    """Load the container that a name, an id or a unique id prefix means."""
+    return load(paths, find_container_id(query, read_names(paths), list_ids(paths)))
+
+
+def load_all(paths: Paths) -> list[Container]:
+    """Load all containers, newest first; those removed meanwhile, or damaged, are left out."""
+    found = []
+    for container_id in list_ids(paths):
+        try:
+            found.append(load(paths, container_id))
+        except (NotFound, InternalError):
+            continue
+    found.sort(key=lambda c: c.spec.created_ns, reverse=True)
+    return found
+
+
+def list_ids(paths: Paths) -> list[str]:
+    try:
+        return [name for name in os.listdir(paths.containers) if not name.startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
+def read_names(paths: Paths) -> dict[str, str]:
+    """Return name → id of all names that lead to a container."""
+    names = {}
+    try:
+        entries = os.listdir(paths.names)
+    except FileNotFoundError:
+        return names
+    for name in entries:
+        try:
+            names[name] = os.readlink(os.path.join(paths.names, name))
+        except OSError:
+            continue  # removed between listing and reading
+    return names
+
+
+def unused_name(paths: Paths) -> str:
+    return new_name(read_names(paths))
+
+
+def save_state(container: Container, **changes: object) -> None:
+    """Replace the container's state record, atomically, then the value in memory."""
+    state = container.state.replace(**changes)
+    _write(container.directory, "state.json", state.to_json(), durable=not container.spec.auto_remove)
+    container.state = state
+
+
+def apply_event(container: Container, event: str, **changes: object) -> None:
+    """Move the container through the life-cycle table and record it.
+
+    Raises:
+        StateConflict: the table does not hold this event now.
+    """
+    status = lifecycle.next_status(container.state.status, event, name=container.spec.name)
+    save_state(container, status=status, **changes)
+
+
+def observe(container: Container) -> Container:
+    """Correct a record that says "running" of a process that is gone together with its monitor.
+
+    While the monitor lives its record stands: it is about to write the exit itself.
+    """
+    state = container.state
+    if state.status != lifecycle.RUNNING or _is_alive(state.monitor_pid, state.monitor_start, state):
+        return container
+    if _is_alive(state.pid, state.pid_start, state):
+        return container
+    apply_event(
+        container,
+        lifecycle.EXIT,
+        exit_code=EXIT_CODE_KILLED,
+        finished_ns=time.time_ns(),
+        error="its monitor was killed" if state.boot_id == procfs.boot_id() else "the host was restarted",
+        pid=0,
+    )
+    return container
+
+
+def is_abandoned(container: Container) -> bool:
+    """Tell whether nobody will ever finish this --rm container: never started, or ended unattended."""
+    state = container.state
+    return (
+        container.spec.auto_remove
+        and state.status != lifecycle.RUNNING
+        and not _is_alive(state.monitor_pid, state.monitor_start, state)
+    )
+
+
+def hide(paths: Paths, container: Container) -> str:
+    """Make a container vanish in one step and free its name; return where its files wait for deletion.
+
+    Idempotent for a container that another process hid first.
+    """
+    hidden = os.path.join(paths.containers, f".gone-{container.spec.id}")
+    with _names_lock(paths):
+        try:
+            os.rename(container.directory, hidden)
+        except FileNotFoundError:
+            return hidden
+        _release_name(paths, container.spec)
+    return hidden
+
+
+def list_leftovers(paths: Paths) -> list[str]:
+    """Return the directories that killed processes left: drafts and hidden containers."""
+    try:
+        names = [n for n in os.listdir(paths.containers) if n.startswith((".new-", ".gone-"))]
+    except FileNotFoundError:
+        return []
+    if not names:
+        return []
+    with _names_lock(paths):  # no draft is in the making while we hold it
+        return [path for n in names if os.path.isdir(path := os.path.join(paths.containers, n))]
+
+
+def _is_alive(pid: int, start: int, state: ContainerState) -> bool:
+    if not pid or state.boot_id != procfs.boot_id():
+        return False
+    return procfs.is_running(pid, start)
+
+
+def _claim_name(paths: Paths, spec: ContainerSpec) -> None:
+    """Point the name at the new id; the caller holds the names lock."""
+    link = os.path.join(paths.names, spec.name)
+    try:
+        os.symlink(spec.id, link)
+    except FileExistsError:
+        owner = os.readlink(link)
+        if os.path.isdir(os.path.join(paths.containers, owner)):
+            raise StateConflict(
+                f"the container name `{spec.name}` is already in use by container {owner[:12]}",
+                hint=f"remove it with `rootless rm {spec.name}`, or choose another --name",
+                reference="name-in-use",
+            ) from None
+        os.unlink(link)  # its creator was killed between claim and rename
+        os.symlink(spec.id, link)
+
+
+def _release_name(paths: Paths, spec: ContainerSpec) -> None:
+    link = os.path.join(paths.names, spec.name)
+    try:
+        if os.readlink(link) == spec.id:
+            os.unlink(link)
+    except FileNotFoundError:
+        pass  # a claim that was killed before it was made
+
+
+def _discard_draft(paths: Paths, spec: ContainerSpec, draft: str) -> None:
+    _release_name(paths, spec)
+    for name in ("spec.json", "state.json"):
+        with suppress(OSError):  # never written
+            os.unlink(os.path.join(draft, name))
+    with suppress(OSError):  # the sweep finds it
+        os.rmdir(draft)
+
+
+@contextmanager
+def _names_lock(paths: Paths) -> Iterator[None]:
+    """Hold the store's name lock, for milliseconds."""
+    import fcntl
+
+    fd = os.open(os.path.join(paths.locks, "names.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _read(directory: str, name: str) -> dict[str, object]:
+    with open(os.path.join(directory, name), encoding="utf-8", errors="surrogateescape") as file:
+        data = json.load(file)
+    if not isinstance(data, dict):
+        raise ValueError(f"{name} holds no object")
+    return data
+
+
+def _write(directory: str, name: str, data: dict[str, object], *, durable: bool) -> None:
+    """Replace one file as a whole: write beside it, sync if it must survive a power cut, rename."""
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        text = json.dumps(data).encode()
+        while text:
+            text = text[os.write(fd, text) :]
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(temporary, os.path.join(directory, name))
