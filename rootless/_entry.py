@@ -7,13 +7,23 @@ from __future__ import annotations
 
 import sys
 
-from rootless.errors import EXIT_ENGINE, EXIT_FAILURE, EXIT_SIGNAL_BASE, RootlessError, UsageError
+from rootless.errors import (
+    EXIT_ENGINE,
+    EXIT_FAILURE,
+    EXIT_SIGNAL_BASE,
+    HelpRequested,
+    InternalError,
+    RootlessError,
+    UsageError,
+    os_error_text,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE = "usage: rootless [--root DIR] [--log-level LEVEL] COMMAND [OPTIONS] [ARG...]"
+_LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 _ENGINE_COMMANDS = frozenset(("run", "create", "start"))
 """Commands whose own failures exit with 125, so that they cannot be taken for the container's."""
 
@@ -32,23 +42,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; never raises what a user caused."""
     words = list(sys.argv[1:] if argv is None else argv)
     command = ""
+    options = GlobalOptions()
     try:
         options, command, rest = split_global_options(words)
         if command in ("", "help", "--help", "-h"):
-            return _print_help(rest)
-        if command in ("--version", "-v"):
-            command = "version"
-        return _dispatch(command, rest, options)
+            code = _print_help(rest)
+        else:
+            code = _dispatch("version" if command in ("--version", "-v") else command, rest, options)
+        _flush()
+        return code
+    except HelpRequested as help_requested:
+        return _print_and_flush(help_requested.text)
     except RootlessError as exc:
-        print(exc.render(), file=sys.stderr)
-        if exc.exit_code is not None:
-            return exc.exit_code
-        return EXIT_ENGINE if command in _ENGINE_COMMANDS else EXIT_FAILURE
+        return _report(exc, command)
     except KeyboardInterrupt:
         return EXIT_SIGNAL_BASE + 2
     except BrokenPipeError:
         _silence_stdout()
         return EXIT_SIGNAL_BASE + 13
+    except OSError as exc:
+        return _report(_from_os_error(exc, command), command)
+    except Exception as exc:
+        if options.debug:
+            raise
+        return _report(_from_bug(exc), command)
 
 
 def split_global_options(words: list[str]) -> tuple[GlobalOptions, str, list[str]]:
@@ -76,23 +93,57 @@ def split_global_options(words: list[str]) -> tuple[GlobalOptions, str, list[str
             position += 1
         if name == "--root":
             options.root = value
-        else:
+        elif value in _LOG_LEVELS:
             options.debug = value == "debug"
+        else:
+            raise UsageError(f"unknown log level: {value}", hint="choose one of " + ", ".join(_LOG_LEVELS))
     command = words[position] if position < len(words) else ""
     return options, command, words[position + 1 :]
 
 
 def _dispatch(command: str, rest: list[str], options: GlobalOptions) -> int:
-    from importlib import import_module
-
     from rootless.cli import COMMANDS
 
     if command not in COMMANDS:
-        raise UsageError(f"unknown command: {command}", hint="`rootless --help` lists the commands")
-    module = import_module(COMMANDS[command][0])
-    code: int = module.main(rest, options)
-    sys.stdout.flush()
+        raise UsageError(f"unknown command: {command}", hint=_suggest_command(command, list(COMMANDS)))
+    name = COMMANDS[command][0]
+    __import__(name)  # importlib itself would be one more module to load
+    code: int = sys.modules[name].main(rest, options)
     return code
+
+
+def _suggest_command(command: str, known: list[str]) -> str:
+    import difflib  # only a mistake pays for it
+
+    close = difflib.get_close_matches(command, known, n=1)
+    question = f"Did you mean `{close[0]}`? " if close else ""
+    return question + "`rootless --help` lists the commands"
+
+
+def _report(exc: RootlessError, command: str) -> int:
+    # Docker's order: what the command printed so far, then the complaint.
+    try:
+        _flush()
+        print(exc.render(), file=sys.stderr, flush=True)
+    except OSError:
+        _silence_stdout()  # a reader went away, or the disk is full: the exit code still tells
+    if exc.exit_code is not None:
+        return exc.exit_code
+    return EXIT_ENGINE if command in _ENGINE_COMMANDS else EXIT_FAILURE
+
+
+def _from_os_error(exc: OSError, command: str) -> RootlessError:
+    named = exc.filename if isinstance(exc.filename, str) else None
+    return RootlessError(
+        f"cannot complete `rootless {command}`: {os_error_text(exc)}", on=named, reference="os-error"
+    )
+
+
+def _from_bug(exc: Exception) -> InternalError:
+    return InternalError(
+        f"cannot go on, this is a bug of rootless: {type(exc).__name__}: {exc}",
+        hint="run `rootless --log-level debug …` again and report what it prints",
+    )
 
 
 def _print_help(rest: list[str]) -> int:
@@ -101,13 +152,28 @@ def _print_help(rest: list[str]) -> int:
     if rest and rest[0] in COMMANDS:
         return _dispatch(rest[0], ["--help"], GlobalOptions())
     width = max(map(len, COMMANDS))
-    print(USAGE, "\n\nCommands:")
+    print(USAGE + "\n\nCommands:")
     for name, (_, text) in COMMANDS.items():
         print(f"  {name:<{width}}  {text}")
     print("\nOptions:\n  --root DIR         Keep images and containers there ($ROOTLESS_ROOT)")
     print("  --log-level LEVEL  debug: print the plan of each container")
     print("\n`rootless COMMAND --help` describes one command.")
     return 0
+
+
+def _print_and_flush(text: str) -> int:
+    try:
+        print(text, end="")
+        _flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        return EXIT_SIGNAL_BASE + 13
+    return 0
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # None: started with descriptor 1 closed
+        sys.stdout.flush()
 
 
 def _silence_stdout() -> None:

@@ -68,6 +68,14 @@ class UsageError(RootlessError):
         super().__init__(message, hint=hint, on=on, exit_code=EXIT_ENGINE)
 
 
+class HelpRequested(Exception):
+    """The user asked for `--help`; `text` goes to stdout and the exit code is 0."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
 class NotFound(RootlessError):
     """No object of that name or id exists here."""
 
