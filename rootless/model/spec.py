@@ -49,16 +49,24 @@ class Port(Value):
     Attributes:
         host_ip: "" publishes on all addresses.
         host_port: 0 lets the driver choose.
+        host_port_last: above host_port: the driver takes the first free one of that range.
         protocol: "tcp" or "udp".
     """
 
-    __slots__ = ("container_port", "host_ip", "host_port", "protocol")
+    __slots__ = ("container_port", "host_ip", "host_port", "host_port_last", "protocol")
 
     def __init__(
-        self, *, container_port: int, host_port: int = 0, host_ip: str = "", protocol: str = "tcp"
+        self,
+        *,
+        container_port: int,
+        host_port: int = 0,
+        host_port_last: int = 0,
+        host_ip: str = "",
+        protocol: str = "tcp",
     ) -> None:
         self.container_port = container_port
         self.host_port = host_port
+        self.host_port_last = host_port_last
         self.host_ip = host_ip
         self.protocol = protocol
 

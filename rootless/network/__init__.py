@@ -1,0 +1,1 @@
+"""How a container meets the network: drivers, published ports, and the files that name hosts."""
