@@ -1,0 +1,73 @@
+"""Run Debian's docker-registry on a free loopback port.
+
+with running_registry(directory) as registry:
+    Layout(path).push("latest", f"{registry.address}/busybox:latest")
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONFIG = """\
+version: 0.1
+log: {{level: info, formatter: text}}
+storage:
+  filesystem: {{rootdirectory: {storage}}}
+  delete: {{enabled: true}}
+http:
+  addr: 127.0.0.1:0
+"""
+START_TIMEOUT_S = 20
+
+
+class Registry:
+    """A registry that is up.
+
+    Attributes:
+        address: "127.0.0.1:PORT", plain HTTP.
+        storage: its files; blobs lie in docker/registry/v2/blobs/sha256/<2 digits>/<hex>/data.
+        log: its log file, one line per request.
+    """
+
+    def __init__(self, address: str, *, storage: Path, log: Path) -> None:
+        self.address = address
+        self.storage = storage
+        self.log = log
+
+
+@contextmanager
+def running_registry(directory: Path) -> Iterator[Registry]:
+    """Serve `directory`/storage until the block ends.
+
+    Raises:
+        RuntimeError: it ended at once, or did not listen in time.
+    """
+    storage, log, config = directory / "storage", directory / "log", directory / "config.yml"
+    storage.mkdir(parents=True, exist_ok=True)
+    config.write_text(CONFIG.format(storage=storage))
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(config)], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+        )
+    try:
+        yield Registry(_wait_for_address(process, log), storage=storage, log=log)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text()):
+            return found[1]
+        time.sleep(0.02)  # its log is the only place where it says so
+    raise RuntimeError(f"the registry did not start: {log.read_text()}")
