@@ -55,6 +55,12 @@ class UnknownMediaType(InvalidManifest):
     reference = "unknown-media-type"
 
 
+class InvalidPlatform(LayersError):
+    """Not `os/architecture[/variant]`."""
+
+    reference = "invalid-platform"
+
+
 class NoMatchingPlatform(LayersError):
     """The index has no image for the platform asked for."""
 
