@@ -1,0 +1,75 @@
+"""The start-up rings: what the modules on the launch path may import, measured in fresh interpreters."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+HEAVY = frozenset(
+    """
+    argparse asyncio cryptography dataclasses h11 hashlib httpx2 inspect logging pathlib ptrace shutil
+    subprocess tempfile tqdm trio typing
+    """.split()  # noqa: SIM905  words read better than quoted strings
+)
+"""Each costs the start of a container several milliseconds; import them late, inside the function."""
+
+RING_0 = frozenset(
+    """
+    __future__ _ctypes _struct collections ctypes enum errno fcntl functools importlib itertools keyword
+    operator os reprlib rootless select signal stat struct sys time types warnings zlib
+    """.split()  # noqa: SIM905
+)
+"""The package's own modules, and what the standard library's smallest modules consist of."""
+
+
+def modules(*patterns: str) -> list[str]:
+    """Return the dotted names of the modules that exist under these globs."""
+    found = (p for pattern in patterns for p in sorted(REPOSITORY.glob(pattern)))
+    names = (p.relative_to(REPOSITORY).with_suffix("").as_posix().replace("/", ".") for p in found)
+    return [n.removesuffix(".__init__") for n in names if not n.endswith("__main__")]
+
+
+RING_0_MODULES = modules(
+    "rootless/_entry.py", "rootless/errors.py", "rootless/paths.py", "rootless/linux/*.py"
+)
+RING_1_MODULES = modules(
+    "rootless/cli/args.py",
+    "rootless/cli/run.py",
+    "rootless/cli/exec.py",
+    "rootless/cli/ps.py",
+    "rootless/model/*.py",
+    "rootless/runtime/*.py",
+    "rootless/engine/records.py",
+    "rootless/engine/launch.py",
+    "rootless/engine/modes.py",
+    "layers/manifest.py",
+    "layers/reference.py",
+    "layers/snapshot.py",
+    "layers/store/directory.py",
+)
+
+
+def brought_in(module: str) -> frozenset[str]:
+    """Return the top-level names of the modules that importing one brings into a bare interpreter."""
+    code = f"import sys; before = set(sys.modules); import {module}; print(*(set(sys.modules) - before))"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    return frozenset(name.partition(".")[0] for name in result.stdout.split())
+
+
+@pytest.mark.parametrize("module", RING_0_MODULES)
+def test_ring_0_imports_almost_nothing(module: str) -> None:
+    assert brought_in(module) - RING_0 == frozenset()
+
+
+@pytest.mark.parametrize("module", RING_1_MODULES)
+def test_ring_1_imports_nothing_heavy(module: str) -> None:
+    assert brought_in(module) & HEAVY == frozenset()
