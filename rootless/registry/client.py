@@ -1,0 +1,321 @@
+"""GET over HTTP with the care that hostile servers need: the only door to httpx2.
+
+One client per source of an image. It follows redirects itself (`redirects` decides), lets nothing wait for
+ever, and turns every foreign exception into a RegistryError; a NetworkFault is one that may pass. It knows
+nothing of images or tokens: `transport.docker` does.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from contextlib import asynccontextmanager, contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx2  # noqa: TID253  this module is the door, and is itself imported late
+import trio  # noqa: TID253
+
+from rootless.errors import RegistryError, os_error_text
+from rootless.registry.faults import Answer, NetworkFault
+from rootless.registry.hosts import is_loopback
+from rootless.registry.proxies import proxy_for
+from rootless.registry.redirects import (
+    STATUSES,
+    Origin,
+    any_inward,
+    keeps_credentials,
+    next_hop,
+    redirect_error,
+)
+from rootless.registry.retry import RateWatch
+from rootless.registry.tls import make_context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+    from typing import Self
+
+    from rootless.registry.settings import RegistrySettings
+
+PIECE_BYTES = 256 << 10
+"""httpcore reads 64 KiB at a time; four together halve the cost per byte of what is done with them."""
+
+
+class Reply:
+    """An answer whose body is still on its way.
+
+    Attributes:
+        url: that it came from. redirected: that is another origin than the one asked.
+        challenges: all WWW-Authenticate headers.
+    """
+
+    __slots__ = ("_client", "_response", "redirected", "url")
+
+    def __init__(self, client: HttpClient, response: httpx2.Response, url: str, *, redirected: bool) -> None:
+        self._client = client
+        self._response = response
+        self.url = url
+        self.redirected = redirected
+
+    @property
+    def status(self) -> int:
+        return self._response.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._response.headers
+
+    @property
+    def challenges(self) -> list[str]:
+        return self._response.headers.get_list("www-authenticate")
+
+    async def read(self, limit: int) -> Answer:
+        """Return the whole answer; a body beyond `limit` bytes is cut one byte after it."""
+        body = bytearray()
+        deadline = self._client.settings.deadlines.answer_s
+        with _translate(self.url), trio.fail_after(deadline):
+            async for piece in self._response.aiter_raw():
+                body += piece
+                if len(body) > limit:
+                    del body[limit + 1 :]
+                    break
+        headers = {name.lower(): value for name, value in self._response.headers.items()}
+        return Answer(url=self.url, status=self.status, headers=headers, body=bytes(body))
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives, undecoded.
+
+        Raises:
+            NetworkFault: it broke off, idles, or is too slow to ever end.
+        """
+        deadlines = self._client.settings.deadlines
+        watch = RateWatch(deadlines)
+        stream = self._response.aiter_raw(PIECE_BYTES if _is_long(self.headers) else None)
+        try:
+            while True:
+                started = time.monotonic()
+                with _translate(self.url):
+                    piece = await anext(stream, b"")
+                if not piece:
+                    return
+                if watch.is_too_slow(waited_s=time.monotonic() - started, count=len(piece)):
+                    raise NetworkFault(
+                        f"download is too slow: less than {deadlines.slow_bytes_per_s:g} bytes a second"
+                        f" for {deadlines.slow_window_s:g} s",
+                        on=str(Origin(self.url)),
+                        reference="registry-too-slow",
+                    )
+                yield piece
+        finally:
+            with trio.CancelScope(shield=True):
+                await stream.aclose()
+
+
+class HttpClient:
+    """Connections to a registry and to whoever it sends us to; an async context manager."""
+
+    def __init__(self, settings: RegistrySettings, registry: str) -> None:
+        """Set up for `registry`, host[:port] as certs.d directories and images name it."""
+        self.settings = settings
+        self._routes = _Routes(settings, registry)
+        self._http = httpx2.AsyncClient(
+            transport=self._routes,
+            trust_env=False,  # no netrc; proxies and certificates are ours to decide
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            headers={"User-Agent": "rootless", "Accept-Encoding": "identity"},
+            timeout=httpx2.Timeout(settings.deadlines.idle_s, connect=settings.deadlines.connect_s),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        with trio.CancelScope(shield=True):
+            await self._http.aclose()
+
+    @asynccontextmanager
+    async def get(
+        self, url: str, *, headers: Mapping[str, str], authorization: str = ""
+    ) -> AsyncIterator[Reply]:
+        """Send a GET and follow where it leads; the body is read inside the `async with`.
+
+        Args:
+            authorization: goes to the origin of `url` and nowhere else.
+
+        Raises:
+            RegistryError: no answer (NetworkFault), or a redirect that must not be followed.
+        """
+        visited = [url]
+        home = True
+        while True:
+            sent = {**headers, "Authorization": authorization} if authorization and home else dict(headers)
+            response = await self._send("GET", visited[-1], headers=sent)
+            try:
+                if response.status_code not in STATUSES:
+                    yield Reply(self, response, visited[-1], redirected=not home)
+                    return
+            finally:
+                with trio.CancelScope(shield=True):
+                    await response.aclose()
+            location = response.headers.get("location", "")
+            insecure = self.settings.tls_verify is False
+            target = next_hop(location, visited=visited, insecure=insecure)
+            home = home and keeps_credentials(url, target)  # once away, never again: B8
+            if not home:
+                await self._check_addresses(target, first=url)
+            visited.append(target)
+
+    async def post_form(self, url: str, form: Mapping[str, str]) -> Answer:
+        """Send a form; a redirect is an answer like any other, for the form holds a secret."""
+        response = await self._send("POST", url, form=form)
+        try:
+            return await Reply(self, response, url, redirected=False).read(1 << 20)
+        finally:
+            with trio.CancelScope(shield=True):
+                await response.aclose()
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        deadlines = self.settings.deadlines
+        with _translate(url):
+            request = self._http.build_request(method, url, headers=headers, data=form)
+            # httpx2's own timeouts are per read; a header that comes letter by letter needs this one
+            with trio.fail_after(deadlines.connect_s + deadlines.answer_s):
+                return await self._http.send(request, stream=True)
+
+    async def _check_addresses(self, target: str, *, first: str) -> None:
+        """Refuse a name in a redirect that resolves to this machine or its link-local network (B8).
+
+        Through a proxy the names are not ours to resolve. The answer may change before the connection is made
+        (DNS rebinding): what is sent then is a GET without credentials.
+        """
+        origin = Origin(target)
+        if is_loopback(Origin(first).host) or is_loopback(origin.host):
+            return  # `next_hop` has judged these
+        if proxy_for(origin.scheme, origin.host, origin.port, environment=self.settings.environment):
+            return
+        try:
+            with trio.fail_after(self.settings.deadlines.connect_s):
+                found = await trio.socket.getaddrinfo(origin.host, origin.port)
+        except (OSError, trio.TooSlowError):
+            return  # the connection will say it better
+        if any_inward(str(item[4][0]) for item in found):
+            problem = "its name resolves to this machine or its link-local network"
+            raise redirect_error(target, first=str(Origin(first)), problem=problem)
+
+
+class _Routes(httpx2.AsyncBaseTransport):
+    """Choose connection pool by URL: the registry's own TLS settings are for the registry alone."""
+
+    def __init__(self, settings: RegistrySettings, registry: str) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._pools: dict[tuple[str, str], httpx2.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        origin = Origin(str(request.url))
+        proxy = proxy_for(origin.scheme, origin.host, origin.port, environment=self._settings.environment)
+        trust = self._trust(origin)
+        pool = self._pools.get((trust, proxy))
+        if pool is None:
+            pool = self._make_pool(trust, proxy)
+            self._pools[trust, proxy] = pool
+        return await pool.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    def _trust(self, origin: Origin) -> str:
+        if origin.scheme != "https":
+            return "plain"
+        return "registry" if origin == Origin(f"https://{self._registry}") else "others"
+
+    def _make_pool(self, trust: str, proxy: str) -> httpx2.AsyncHTTPTransport:
+        if trust == "plain" and not proxy.startswith("https"):
+            context = ssl.SSLContext(
+                ssl.PROTOCOL_TLS_CLIENT
+            )  # trusts nobody; loading the system's costs 20 ms
+        else:
+            context = make_context(self._settings, self._registry if trust == "registry" else "")
+        try:
+            return httpx2.AsyncHTTPTransport(verify=context, proxy=proxy or None, trust_env=False)
+        except (ImportError, ValueError, httpx2.InvalidURL) as exc:
+            raise RegistryError(
+                "cannot use the proxy: its address is not one of http or https",
+                hint="check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
+                reference="bad-proxy",
+            ) from exc
+
+
+@contextmanager
+def _translate(url: str) -> Iterator[None]:
+    """Turn httpx2's, TLS's and trio's exceptions into ours."""
+    try:
+        yield
+    except (httpx2.TimeoutException, trio.TooSlowError) as exc:
+        where = "connect" if isinstance(exc, httpx2.ConnectTimeout) else "get an answer"
+        raise NetworkFault(
+            f"cannot {where} in time", on=str(Origin(url)), reference="registry-timeout"
+        ) from exc
+    except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, ssl.SSLError, OSError) as exc:
+        raise _connection_error(exc, str(Origin(url))) from exc
+
+
+def _connection_error(exc: Exception, on: str) -> RegistryError:
+    causes = list(_causes(exc))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return RegistryError(
+                f"cannot verify the registry's certificate: {cause.verify_message}",
+                on=on,
+                hint="put its CA in ~/.config/containers/certs.d/HOST:PORT, or use --tls-verify=false",
+                reference="tls-verification",
+            )
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            return NetworkFault(
+                f"cannot talk TLS: {cause.reason or 'handshake failed'}", on=on, reference="tls"
+            )
+    if isinstance(exc, httpx2.ProxyError):
+        return NetworkFault(f"cannot connect through the proxy: {exc}", on=on)
+    if isinstance(exc, httpx2.ConnectError):
+        hint = "check the name and the network; HTTPS_PROXY names a proxy if there is one"
+        fault = NetworkFault(f"cannot connect: {_reason(causes)}", on=on, hint=hint)
+        fault.connecting = True
+        return fault
+    if isinstance(exc, httpx2.RemoteProtocolError):
+        return NetworkFault(f"connection broke: {str(exc)[:200]}", on=on, reference="registry-protocol")
+    return NetworkFault(f"connection broke: {_reason(causes)}", on=on)
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and what caused it, outermost first, groups flattened."""
+    pending = [exc]
+    while pending:
+        current = pending.pop(0)
+        if current is None:
+            continue
+        yield current
+        if isinstance(current, BaseExceptionGroup):
+            pending.extend(current.exceptions)
+        pending.append(current.__cause__ or current.__context__)
+
+
+def _reason(causes: list[BaseException]) -> str:
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror if cause.errno and cause.errno < 0 else os_error_text(cause)
+    return str(causes[0])[:200] or type(causes[0]).__name__
+
+
+def _is_long(headers: Mapping[str, str]) -> bool:
+    length = headers.get("content-length", "")
+    return length.isascii() and length.isdigit() and len(length) < 19 and int(length) > PIECE_BYTES

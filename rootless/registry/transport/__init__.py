@@ -1,0 +1,1 @@
+"""Places that images come from, one module each, found through the entry points `rootless.transports`."""

@@ -1,0 +1,109 @@
+"""What a place that images come from offers, and how the right one is found.
+
+A package can add one: an entry point of the group `rootless.transports`, its name the prefix of references
+(`NAME:…`), its value a `Transport`.
+"""
+
+from __future__ import annotations
+
+from rootless.errors import ImageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from typing import Protocol, Self
+
+    from layers.manifest import Descriptor
+    from rootless.registry.settings import RegistrySettings
+
+    class Source(Protocol):
+        """One image at its place: an async context manager, used by several trio tasks at once.
+
+        Attributes:
+            name: canonical name that the image gets here, "docker.io/library/debian:12".
+            title: what Docker's first line of output says: "12: Pulling from library/debian".
+        """
+
+        name: str
+        title: str
+
+        async def __aenter__(self) -> Self: ...
+        async def __aexit__(self, *exc: object) -> None: ...
+
+        async def fetch_manifest(self, wanted: Descriptor | None) -> tuple[Descriptor, bytes]:
+            """Return what the reference names (None), or a manifest out of its index, verified.
+
+            The descriptor's media type is that of the bytes, its digest is computed from them.
+            """
+            ...
+
+        def open_blob(self, descriptor: Descriptor, *, offset: int = 0) -> AsyncGenerator[bytes, None]:
+            """Yield the bytes from `offset` on, as they come: not verified, at most the size promised.
+
+            Raises:
+                NetworkFault: it broke off, and trying again did not help; what came can be resumed later.
+                RegistryError, LayersError: it will not be had.
+            """
+            ...
+
+    class Transport(Protocol):
+        """A kind of place."""
+
+        def open(self, rest: str, settings: RegistrySettings) -> Source:
+            """Return the source for a reference without its `NAME:`; no I/O before it is entered.
+
+            Raises:
+                LayersError, RootlessError: the reference makes no sense here.
+            """
+            ...
+
+
+GROUP = "rootless.transports"
+DEFAULT = "docker"
+
+
+def split_reference(reference: str, known: frozenset[str]) -> tuple[str, str]:
+    """Split "oci:/path:tag" into ("oci", "/path:tag"); a plain image name belongs to `docker`.
+
+    "docker:24" is an image's name and "docker://docker:24" a reference with its transport: the prefix of
+    `docker` needs the slashes.
+    """
+    prefix, colon, rest = reference.partition(":")
+    if colon and prefix in known:
+        if prefix != DEFAULT:
+            return prefix, rest
+        if rest.startswith("//"):
+            return prefix, rest
+    return DEFAULT, "//" + reference
+
+
+def open_source(reference: str, settings: RegistrySettings) -> Source:
+    """Return the source that a reference names, through the entry points.
+
+    Raises:
+        ImageError: this installation is without its transports.
+    """
+    from importlib.metadata import entry_points
+
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    name, rest = split_reference(reference, frozenset(found) | _BUILT_IN.keys())
+    if name in found:
+        transport: Transport = found[name].load()
+    elif name in _BUILT_IN:
+        transport = _load_built_in(name)
+    else:
+        raise ImageError(
+            f"cannot pull `{reference}`: no transport `{name}` is installed", reference="transport"
+        )
+    return transport.open(rest, settings)
+
+
+_BUILT_IN = {"docker": "rootless.registry.transport.docker", "oci": "rootless.registry.transport.oci"}
+"""For a source tree that is run without being installed, and so has no entry points."""
+
+
+def _load_built_in(name: str) -> Transport:
+    from importlib import import_module
+
+    transport: Transport = import_module(_BUILT_IN[name]).TRANSPORT
+    return transport
