@@ -11,13 +11,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-MACHINES = ("x86_64", "aarch64")
 _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
-def native_machine() -> str:
-    """Return the kernel's name of this machine: "x86_64", "aarch64", or one that has no table here."""
-    return os.uname().machine
+def canonical(machine: str = "") -> str:
+    """Return the kernel's name of a machine; "" is this one, "amd64" and "arm64" are understood."""
+    name = machine or os.uname().machine
+    return _ALIASES.get(name, name)
 
 
 def load(machine: str = "") -> ModuleType:
@@ -26,8 +26,7 @@ def load(machine: str = "") -> ModuleType:
     Raises:
         LookupError: there is no table for that machine.
     """
-    name = machine or native_machine()
-    name = _ALIASES.get(name, name)
+    name = canonical(machine)
     if name == "x86_64":
         from rootless.linux.abi import x86_64
 
