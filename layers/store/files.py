@@ -1,0 +1,94 @@
+"""Writing files so that a crash at any moment leaves the old content or the new. Ring 1."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from layers.errors import StoreError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """Write all of data at an offset; pwrite may take less than it was given."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def replace_file(path: str, data: bytes, *, scratch: str, mode: int = 0o644) -> None:
+    """Replace a file's content in one step, durably.
+
+    Args:
+        scratch: a directory on the same file system, where the temporary is made.
+
+    Raises:
+        StoreError: the disk is full; the old content stands.
+    """
+    temporary = _write_temporary(data, scratch=scratch, mode=mode, on=path)
+    try:
+        os.rename(temporary, path)
+    except BaseException:
+        remove_if_there(temporary)
+        raise
+    sync_directory(os.path.dirname(path))
+
+
+def create_file(path: str, data: bytes, *, scratch: str, mode: int = 0o644) -> bool:
+    """Make a file with its content in one step; return False if it exists already and leave it alone."""
+    temporary = _write_temporary(data, scratch=scratch, mode=mode, on=path)
+    try:
+        os.link(temporary, path)  # unlike rename, never replaces what another process made
+    except FileExistsError:
+        return False
+    finally:
+        remove_if_there(temporary)
+    sync_directory(os.path.dirname(path))
+    return True
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove_if_there(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return  # somebody else was first
+
+
+def disk_full(exc: OSError, *, on: str) -> StoreError | None:
+    """Return the error to raise for "no space" and "over quota", None for every other cause."""
+    if exc.errno not in _FULL:
+        return None
+    return StoreError(
+        f"cannot write to the store: {os.strerror(exc.errno)}",
+        on=on,
+        hint="free space there, for instance by removing images, and try again",
+    )
+
+
+def _write_temporary(data: bytes, *, scratch: str, mode: int, on: str) -> str:
+    path = os.path.join(scratch, os.urandom(8).hex() + ".tmp")
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        write_all(fd, data, 0)
+        os.fsync(fd)
+    except BaseException as exc:
+        remove_if_there(path)
+        full = disk_full(exc, on=on) if isinstance(exc, OSError) else None
+        if full:
+            raise full from exc
+        raise
+    finally:
+        os.close(fd)
+    return path
