@@ -1,11 +1,12 @@
 """`oci:PATH[:REFERENCE]`: an image layout in a local directory (image-spec image-layout.md).
 
-A layout that came in an archive is as hostile as a registry: nothing in it is followed anywhere else (attack: B19).
+A layout that came in an archive is as hostile as a registry: no link in it is followed (attack: B19).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 import trio  # noqa: TID253  imported with a transport only
@@ -43,8 +44,8 @@ class OciTransport:
 class LayoutSource:
     """One image in a layout; see `transport.base.Source`. Owns descriptors of its directories while entered.
 
-    The name that the image gets is REFERENCE, below localhost/ if it names no registry, as podman does it; with
-    no REFERENCE it is the directory's own, `localhost/NAME:latest`.
+    The name that the image gets is REFERENCE, below localhost/ if it names no registry, as podman does it;
+    with no REFERENCE it is the directory's own, `localhost/NAME:latest`.
     """
 
     def __init__(self, path: str, reference: str) -> None:
@@ -159,16 +160,13 @@ def _local_name(path: str, reference: str) -> str:
     """Return the canonical name for an image of a layout.
 
     Raises:
-        InvalidReference: the reference, or the directory's name, cannot be an image's name.
+        InvalidReference: the reference cannot be an image's name.
     """
-    text = reference or os.path.basename(path).lower()
-    parsed = Reference.parse(text)
-    first, slash, _ = text.partition("/")
+    first, slash, _ = reference.partition("/")
     if slash and (first == "localhost" or set(first) & set(".:") or first != first.lower()):
-        return parsed.canonical
-    if parsed.domain == "docker.io" and not text.startswith(("docker.io/", "index.docker.io/")):
-        return Reference.parse(f"localhost/{text}").canonical
-    return parsed.canonical
+        return Reference.parse(reference).canonical
+    directory = re.sub(r"[^a-z0-9]+", "-", os.path.basename(path).lower()).strip("-")
+    return Reference.parse(f"localhost/{reference or directory or 'image'}").canonical
 
 
 TRANSPORT = OciTransport()
