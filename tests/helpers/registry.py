@@ -7,14 +7,16 @@ with running_registry(directory) as registry:
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CONFIG = """\
 version: 0.1
@@ -71,3 +73,16 @@ def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
             return found[1]
         time.sleep(0.02)  # its log is the only place where it says so
     raise RuntimeError(f"the registry did not start: {log.read_text()}")
+
+
+def main(directory: Path) -> None:
+    address = directory / "address"
+    address.unlink(missing_ok=True)
+    with running_registry(directory) as registry:
+        address.write_text(registry.address)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # unwinds through the with statement
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,7 +1,8 @@
 """Add up the results of several runs of pytest: `python -m tests.helpers.summary DIRECTORY CODE...`.
 
 Reads DIRECTORY/NAME/results.xml (JUnit's format) of each run and prints one line for each and one, in
-pytest's own form, for all. The exit code is 0 when every CODE is 0, or 5 (no tests for that user), and some test ran.
+pytest's own form, for all. The exit code is 0 when every CODE is 0, or 5 (no tests for that user), and
+some test ran.
 """
 
 import sys
