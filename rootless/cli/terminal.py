@@ -1,0 +1,80 @@
+"""The user's own terminal: raw mode while a container has it, and its modes back afterwards. Ring 1."""
+
+from __future__ import annotations
+
+import os
+import termios
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+def is_terminal(fd: int = 0) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False  # closed, as under some cron and CI runners
+
+
+def size(fd: int = 0) -> tuple[int, int]:
+    """Return (rows, columns), (0, 0) when unknown."""
+    try:
+        columns, rows = os.get_terminal_size(fd)
+    except OSError:
+        return 0, 0
+    return rows, columns
+
+
+@contextmanager
+def raw_mode(fd: int = 0) -> Iterator[None]:
+    """Pass every key through untouched (man 3 termios, cfmakeraw) until the block ends."""
+    before = termios.tcgetattr(fd)
+    termios.tcsetattr(fd, termios.TCSADRAIN, _raw(before))
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def _raw(modes: list[Any]) -> list[Any]:
+    iflag, oflag, cflag, lflag, ispeed, ospeed, characters = modes
+    iflag &= ~(
+        termios.IGNBRK
+        | termios.BRKINT
+        | termios.PARMRK
+        | termios.ISTRIP
+        | termios.INLCR
+        | termios.IGNCR
+        | termios.ICRNL
+        | termios.IXON
+    )
+    oflag &= ~termios.OPOST
+    lflag &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+    cflag = (cflag & ~(termios.CSIZE | termios.PARENB)) | termios.CS8
+    characters = list(characters)
+    characters[termios.VMIN] = 1
+    characters[termios.VTIME] = 0
+    return [iflag, oflag, cflag, lflag, ispeed, ospeed, characters]
+
+
+def parse_detach_keys(text: str) -> bytes:
+    """Return the bytes of --detach-keys: "ctrl-p,ctrl-q", "a,ctrl-[", "" for none.
+
+    Raises:
+        ValueError: a key is neither one character nor ctrl- and one of a-z @ [ \\ ] ^ _.
+    """
+    out = bytearray()
+    for key in text.split(",") if text else ():
+        name = key.removeprefix("ctrl-")
+        if len(name) != 1 or not name.isascii():
+            raise ValueError(key)
+        if name == key:
+            out.append(ord(name))
+        elif name.isalpha() or name in "@[\\]^_":
+            out.append(ord(name.upper()) & 0x1F)
+        else:
+            raise ValueError(key)
+    return bytes(out)

@@ -1,0 +1,113 @@
+"""Start a container and hand it to its monitor: blocking, no trio, one thread. Ring 1.
+
+    command line ──fork──▶ monitor ──fork──▶ … ──▶ container init
+
+The monitor is a session of its own: it outlives the command line, its terminal and a detached start.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless.engine import session as wire
+from rootless.engine.session import Minder, Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rootless.engine.records import Container
+    from rootless.model.host import HostFacts, Modes
+    from rootless.paths import Paths
+
+
+_HIGHEST_FD = 1 << 20
+"""The kernel's default limit of descriptors; closerange uses close_range(2), one system call."""
+
+
+def launch(
+    paths: Paths, container: Container, *, modes: Modes, facts: HostFacts, debug: bool = False
+) -> Session:
+    """Fork the monitor, which starts the container; must run in a process without threads.
+
+    Returns:
+        the session; its first event is "started" or "failed".
+    """
+    spec = container.spec
+    session, minder = make_session(
+        tty=spec.process.tty, stdin=spec.process.stdin, watched=not spec.detached
+    )
+
+    def mind() -> None:
+        from rootless.engine import monitor
+
+        monitor.run(paths, container, minder, modes=modes, facts=facts, debug=debug)
+
+    session.minder_pid = fork_minder(session, minder, mind)
+    close_minder(minder)
+    return session
+
+
+def make_session(*, tty: bool, stdin: bool, watched: bool) -> tuple[Session, Minder]:
+    """Make the two ends of a session.
+
+    Args:
+        tty: the container gets a terminal, made inside it: no pipes for its own ends.
+        stdin: keep stdin open; else it reads /dev/null.
+        watched: the command line stays to see the output.
+    """
+    ours, theirs = wire.make_event_pair()
+    watch_r, watch_w = os.pipe2(os.O_CLOEXEC) if watched else (-1, -1)
+    if tty:
+        return (
+            Session(events=ours, stdin=-1, stdout=watch_r, stderr=-1),
+            Minder(events=theirs, stdin=-1, stdout=-1, stderr=-1, output=watch_w, error_output=-1),
+        )
+    watch_error_r, watch_error_w = os.pipe2(os.O_CLOEXEC) if watched else (-1, -1)
+    stdin_r, stdin_w = os.pipe2(os.O_CLOEXEC) if stdin else (os.open(os.devnull, os.O_RDONLY), -1)
+    return (
+        Session(events=ours, stdin=stdin_w, stdout=watch_r, stderr=watch_error_r),
+        Minder(
+            events=theirs, stdin=stdin_r, stdout=-1, stderr=-1, output=watch_w, error_output=watch_error_w
+        ),
+    )
+
+
+def fork_minder(session: Session, minder: Minder, mind: Callable[[], None]) -> int:
+    """Fork a process that runs `mind` apart from our terminal and never returns; returns its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.setsid()
+        _leave_command_line(session, minder)
+        mind()
+        code = 0
+    finally:
+        os._exit(code)  # no traceback, no atexit, no flush of buffers that the parent also holds
+
+
+def close_minder(minder: Minder) -> None:
+    """Close the minder's ends in the command line's process after the fork."""
+    minder.events.close()
+    wire.close_fds(minder.stdin, minder.stdout, minder.stderr, minder.output, minder.error_output)
+
+
+def _leave_command_line(session: Session, minder: Minder) -> None:
+    """Let go of all that would keep the command line's terminal, pipes, locks or directory alive.
+
+    A -d -i container keeps its stdin open for later: only then does the monitor hold the write end.
+    """
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    keep = {minder.events.fileno(), minder.stdin, minder.output, minder.error_output}
+    if session.stdout < 0:
+        keep.add(session.stdin)
+    low = 3
+    for fd in sorted(fd for fd in keep if fd >= 0):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, _HIGHEST_FD)
+    os.chdir("/")

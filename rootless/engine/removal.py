@@ -1,0 +1,61 @@
+"""Remove containers, and what killed processes left behind. Ring 1."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from rootless.engine import records, volumes
+from rootless.errors import StateConflict
+from rootless.model import lifecycle
+from rootless.runtime import userns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.engine.records import Container
+    from rootless.model.host import IdMapping
+    from rootless.paths import Paths
+
+
+def remove(paths: Paths, container: Container, *, mapping: IdMapping, with_volumes: bool) -> None:
+    """Delete a container that does not run; it vanishes at once, its files are deleted after.
+
+    Args:
+        with_volumes: its anonymous volumes too.
+    Raises:
+        StateConflict: it is running.
+    """
+    lifecycle.next_status(container.state.status, lifecycle.REMOVE, name=container.spec.name)
+    hidden = records.hide(paths, container)
+    doomed = [hidden]
+    if with_volumes:
+        doomed += volumes.anonymous_directories(paths, container.spec)
+    for path in doomed:
+        _delete(paths, path, mapping)
+
+
+def sweep(paths: Paths, *, mapping: IdMapping) -> None:
+    """Finish what killed processes began: half-made containers, half-deleted ones, unattended --rm ones."""
+    for container in records.load_all(paths):
+        if records.is_abandoned(container):
+            try:
+                remove(paths, container, mapping=mapping, with_volumes=True)
+            except StateConflict:
+                continue  # somebody has just started it
+    for path in records.list_leftovers(paths):
+        _delete(paths, path, mapping)
+
+
+def _delete(paths: Paths, path: str, mapping: IdMapping) -> None:
+    """Delete a tree unless another process is at it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        userns.remove_tree(path, mapping=mapping, run_dir=paths.run)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(fd)
