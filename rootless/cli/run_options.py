@@ -1,0 +1,382 @@
+"""The pure function from the options of `run` and `create` to a ContainerSpec. Ring 1.
+
+The option table is `cli.run_table`; the grammars of single values are in `cli.values`,
+`cli.mount_options` and `network.ports`. Image defaults are merged as Docker does (moby daemon/create.go).
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless.cli import mount_options, values
+from rootless.cli.args import bad_value
+from rootless.cli.run_table import PROCESS_OPTIONS, PULL_OPTIONS, TABLE
+from rootless.errors import UsageError, os_error_text
+from rootless.model.names import check_name
+from rootless.model.spec import ContainerSpec, Mount, Network, Port, Process, Security
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from layers.config import ImageConfig
+    from rootless.cli.args import Parsed
+
+__all__ = [
+    "PROCESS_OPTIONS",
+    "PULL_OPTIONS",
+    "TABLE",
+    "Caller",
+    "check_conflicts",
+    "detach_keys",
+    "environment_changes",
+    "notices",
+    "read_option_file",
+    "spec_from_options",
+]
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Docker's, for images that set none (moby pkg/system)."""
+NETWORK_DRIVERS = ("none", "host", "pasta", "slirp4netns")
+_BEST_NETWORK = ("", "default", "bridge")
+"""Words for "connected to the outside, as well as this host can"."""
+_MAX_ENV_FILE_BYTES = 16 << 20
+
+
+class Caller:
+    """What a command line means depends on who wrote it: their environment, directory, host and files."""
+
+    __slots__ = ("cwd", "environment", "find_container", "hostname", "read_file")
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str],
+        cwd: str,
+        hostname: str,
+        read_file: Callable[[str], str],
+        find_container: Callable[[str], str],
+    ) -> None:
+        self.environment = environment
+        self.cwd = cwd
+        self.hostname = hostname
+        self.read_file = read_file
+        self.find_container = find_container
+
+    @classmethod
+    def here(cls, *, find_container: Callable[[str], str]) -> Caller:
+        """Describe this process; `find_container` makes a full id of a name or prefix."""
+        return cls(
+            environment=os.environ,
+            cwd=os.getcwd(),
+            hostname=os.uname().nodename,
+            read_file=read_option_file,
+            find_container=find_container,
+        )
+
+
+def spec_from_options(
+    parsed: Parsed,
+    *,
+    image: str,
+    image_config: ImageConfig,
+    image_id: str,
+    layers: tuple[str, ...],
+    id: str,
+    name: str,
+    caller: Caller,
+    now_ns: int,
+) -> ContainerSpec:
+    """Merge a command line with the defaults of its image.
+
+    Args:
+        image: the reference as the user wrote it.
+        layers: chain ids, bottom first.
+        name: of the container; the value of --name or a generated one.
+    Raises:
+        UsageError: names the option, its value and the reason.
+    """
+    check_conflicts(parsed)
+    network = _network(parsed, image_config, caller=caller)
+    hostname = _hostname(parsed, network, caller=caller) or id[:12]
+    entrypoint, command = _command(parsed, image_config)
+    return ContainerSpec(
+        id=id,
+        name=check_name(name),
+        image=image,
+        image_id=image_id,
+        layers=layers,
+        process=_process(parsed, image_config, caller=caller, argv=entrypoint + command, hostname=hostname),
+        entrypoint_length=len(entrypoint),
+        hostname=hostname,
+        mounts=_mounts(parsed, image_config, caller=caller),
+        devices=tuple(map(values.parse_device, parsed.texts("device"))),
+        security=_security(parsed, caller=caller),
+        network=network,
+        read_only=parsed.flag("read-only"),
+        shm_size_bytes=_shm_size(parsed),
+        init=parsed.flag("init"),
+        auto_remove=parsed.flag("rm"),
+        detached=parsed.flag("detach"),
+        stop_signal=_stop_signal(parsed, image_config),
+        stop_timeout_s=_stop_timeout(parsed),
+        labels=_labels(parsed, image_config, caller=caller),
+        storage=parsed.text("storage"),
+        created_ns=now_ns,
+    )
+
+
+def check_conflicts(parsed: Parsed) -> None:
+    """Refuse options that contradict each other, before anything is pulled.
+
+    Raises:
+        UsageError: names both.
+    """
+    kind = parsed.text("network").partition(":")[0]
+    if kind == "container":
+        for option in ("hostname", "publish", "publish-all", "expose", "add-host", "dns", "dns-search"):
+            if parsed.given(option):
+                raise UsageError(
+                    f"conflicting options: --{option} and --network={parsed.text('network')}",
+                    hint="the other container's setting applies; leave the option out",
+                )
+    if parsed.given("name"):
+        check_name(parsed.text("name"))
+    values.parse_detach_keys(parsed.text("detach-keys"))
+
+
+def notices(parsed: Parsed) -> list[str]:
+    """Return what the user should know about options that have no effect together."""
+    published = parsed.given("publish") or parsed.given("publish-all")
+    kind = parsed.text("network").partition(":")[0]
+    if published and kind in ("host", "none"):
+        return [f"published ports are discarded when using --network={kind}"]
+    return []
+
+
+def detach_keys(parsed: Parsed) -> bytes:
+    """Return the key sequence that detaches, b"" for none."""
+    if parsed.given("detach-keys"):
+        return values.parse_detach_keys(parsed.text("detach-keys"))
+    return values.default_detach_keys()
+
+
+def environment_changes(parsed: Parsed, *, caller: Caller) -> list[tuple[str, str | None]]:
+    """Return what --env-file and -e say, in the order in which they apply; None unsets a variable."""
+    changes = []
+    for path in parsed.texts("env-file"):
+        entries = values.parse_env_file(caller.read_file(path), path=path)
+        pairs = values.expand_env(entries, environment=caller.environment, option="--env-file")
+        changes += [pair for pair in pairs if pair[1] is not None]
+    return changes + values.expand_env(parsed.texts("env"), environment=caller.environment, option="--env")
+
+
+def read_option_file(path: str) -> str:
+    """Read a file that an option names; "-" is not special.
+
+    Raises:
+        UsageError: it cannot be read, is not UTF-8, or larger than any real one.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_MAX_ENV_FILE_BYTES + 1)
+    except OSError as exc:
+        raise UsageError(f"cannot read a file that an option names: {os_error_text(exc)}", on=path) from exc
+    except UnicodeDecodeError as exc:
+        raise UsageError("cannot read a file that an option names: it is not UTF-8", on=path) from exc
+    if len(text) > _MAX_ENV_FILE_BYTES:
+        raise UsageError("cannot read a file that an option names: it has more than 16 MiB", on=path)
+    return text
+
+
+def _command(parsed: Parsed, config: ImageConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return (entrypoint, command); a new entrypoint drops the image's command, for it belongs to the old."""
+    command = parsed.positionals[1:]
+    if parsed.given("entrypoint"):
+        text = parsed.text("entrypoint")
+        entrypoint: tuple[str, ...] = (text,) if text else ()
+    else:
+        entrypoint = config.entrypoint or ()
+        command = command or config.cmd or ()
+    if not entrypoint + command:
+        raise UsageError(
+            "no command specified",
+            on=parsed.positionals[0],
+            hint="the image has no default command; write one after the image",
+        )
+    return entrypoint, command
+
+
+def _process(
+    parsed: Parsed, config: ImageConfig, *, caller: Caller, argv: tuple[str, ...], hostname: str
+) -> Process:
+    cwd = parsed.text("workdir") or config.workdir or "/"
+    if not cwd.startswith("/"):
+        raise bad_value("--workdir", cwd, "not an absolute path")
+    return Process(
+        argv=argv,
+        env=_environment(parsed, config, caller=caller, hostname=hostname),
+        cwd="/" + os.path.normpath(cwd).lstrip("/"),
+        user=parsed.text("user") or config.user,
+        groups=parsed.texts("group-add"),
+        tty=parsed.flag("tty"),
+        stdin=parsed.flag("interactive"),
+        umask=values.parse_umask(parsed.text("umask")) if parsed.given("umask") else 0o022,
+        ulimits=tuple(map(values.parse_ulimit, parsed.texts("ulimit"))),
+    )
+
+
+def _environment(parsed: Parsed, config: ImageConfig, *, caller: Caller, hostname: str) -> tuple[str, ...]:
+    """Docker's order: PATH, HOSTNAME, TERM, then the image's, then the user's; HOME is set at the start."""
+    env = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    if parsed.flag("tty"):
+        env["TERM"] = "xterm"
+    for entry in config.env:
+        name, equals, value = entry.partition("=")
+        if name and equals:
+            env[name] = value
+    for name, new in environment_changes(parsed, caller=caller):
+        if new is None:
+            env.pop(name, None)
+        else:
+            env[name] = new
+    return tuple(f"{name}={value}" for name, value in env.items())
+
+
+def _hostname(parsed: Parsed, network: Network, *, caller: Caller) -> str:
+    name = parsed.text("hostname")
+    if not name:
+        return caller.hostname if network.driver == "host" else ""
+    allowed = name.replace("-", "").replace(".", "").replace("_", "")
+    if len(name) > 64 or not (allowed.isascii() and allowed.isalnum()) or name[0] in "-." or name[-1] == "-":
+        raise bad_value("--hostname", name, "not a host name", hint="letters, digits, - and ., at most 64")
+    return name
+
+
+def _mounts(parsed: Parsed, config: ImageConfig, *, caller: Caller) -> tuple[Mount, ...]:
+    user = [mount_options.parse_volume(text, cwd=caller.cwd) for text in parsed.texts("volume")]
+    user += [mount_options.parse_mount(text, cwd=caller.cwd) for text in parsed.texts("mount")]
+    user += map(mount_options.parse_tmpfs, parsed.texts("tmpfs"))
+    return mount_options.merge_mounts(user, config.volumes)
+
+
+def _security(parsed: Parsed, *, caller: Caller) -> Security:
+    return _security_opts(
+        parsed.texts("security-opt"),
+        cwd=caller.cwd,
+        base=Security(
+            cap_add=_capabilities(parsed, "cap-add"),
+            cap_drop=_capabilities(parsed, "cap-drop"),
+            privileged=parsed.flag("privileged"),
+        ),
+    )
+
+
+def _capabilities(parsed: Parsed, option: str) -> tuple[str, ...]:
+    names = [name for text in parsed.texts(option) for name in text.split(",")]
+    if not names:
+        return ()
+    from rootless.runtime import caps
+
+    return tuple(map(caps.normalize, names))
+
+
+def _security_opts(texts: tuple[str, ...], *, cwd: str, base: Security) -> Security:
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            name, separator, value = text.partition(":")  # Docker's older form
+        if name == "no-new-privileges" and value in ("", "true", "false"):
+            base = base.replace(no_new_privileges=value != "false")
+        elif name == "nesting" and value in ("", "true", "false"):
+            base = base.replace(nesting=value != "false")
+        elif name == "seccomp" and value:
+            base = base.replace(seccomp=_seccomp(value, cwd=cwd))
+        elif (name, value) in (("systempaths", "unconfined"), ("unmask", "ALL")):
+            base = base.replace(mask_paths=False)
+        elif not (name in ("apparmor", "label") and value):  # those two need root: taken, without effect
+            raise bad_value(
+                "--security-opt",
+                text,
+                "unknown",
+                hint="known: no-new-privileges, seccomp=unconfined|FILE, systempaths=unconfined, nesting",
+            )
+    return base
+
+
+def _seccomp(value: str, *, cwd: str) -> str:
+    if value in ("unconfined", "default"):
+        return value
+    return "default" if value == "builtin" else os.path.normpath(os.path.join(cwd, value))
+
+
+def _network(parsed: Parsed, config: ImageConfig, *, caller: Caller) -> Network:
+    text = parsed.text("network")
+    kind, _, rest = text.partition(":")
+    driver = "" if kind in _BEST_NETWORK else kind
+    if driver not in ("", "container", *NETWORK_DRIVERS):
+        raise UsageError(
+            f"no such network: {text}", hint="there are: " + ", ".join((*NETWORK_DRIVERS, "container:NAME"))
+        )
+    is_shared = driver == "container"
+    return Network(
+        driver=driver,
+        options=() if is_shared or not rest else tuple(rest.split(",")),
+        container=caller.find_container(rest) if is_shared else "",
+        ports=() if driver in ("host", "none", "container") else _ports(parsed, config),
+        dns=parsed.texts("dns"),
+        dns_search=parsed.texts("dns-search"),
+        dns_options=parsed.texts("dns-option"),
+        extra_hosts=tuple(map(_extra_host, parsed.texts("add-host"))),
+    )
+
+
+def _ports(parsed: Parsed, config: ImageConfig) -> tuple[Port, ...]:
+    """Return the ports of -p, and with -P the exposed ones that no -p names."""
+    everything = parsed.flag("publish-all")
+    if not (everything or parsed.given("publish") or parsed.given("expose")):
+        return ()
+    from rootless.network.ports import parse_exposed, parse_publish
+
+    found = [port for text in parsed.texts("publish") for port in parse_publish(text)]
+    exposed = [parse_exposed(text) for text in parsed.texts("expose")]
+    if everything:
+        exposed += map(parse_exposed, config.exposed_ports)
+        named = {(port.container_port, port.protocol) for port in found}
+        ports = {(n, protocol) for first, last, protocol in exposed for n in range(first, last + 1)}
+        found += [Port(container_port=n, protocol=protocol) for n, protocol in sorted(ports - named)]
+    return tuple(found)
+
+
+def _extra_host(text: str) -> str:
+    """Return "name:address" of --add-host NAME:ADDRESS or NAME=ADDRESS; the address may be IPv6."""
+    separator = "=" if "=" in text else ":"
+    name, found, address = text.partition(separator)
+    if not (name and found and address) or any(c.isspace() or c == "\0" for c in text):
+        raise bad_value("--add-host", text, "not a mapping", hint="write NAME:ADDRESS")
+    return f"{name}:{address.removeprefix('[').removesuffix(']')}"
+
+
+def _shm_size(parsed: Parsed) -> int:
+    size = values.parse_size(parsed.text("shm-size"), option="--shm-size") if parsed.given("shm-size") else 0
+    return size or 64 << 20
+
+
+def _stop_signal(parsed: Parsed, config: ImageConfig) -> int:
+    if parsed.given("stop-signal"):
+        return values.parse_signal(parsed.text("stop-signal"), option="--stop-signal")
+    if config.stop_signal:
+        return values.parse_signal(config.stop_signal, option="STOPSIGNAL of the image")
+    return 15
+
+
+def _stop_timeout(parsed: Parsed) -> int:
+    timeout_s = parsed.number("stop-timeout")
+    return 10 if timeout_s is None else timeout_s
+
+
+def _labels(parsed: Parsed, config: ImageConfig, *, caller: Caller) -> tuple[str, ...]:
+    entries = []
+    for path in parsed.texts("label-file"):
+        entries += values.parse_env_file(caller.read_file(path), path=path)
+    return values.merge_labels(config.labels, (*entries, *parsed.texts("label")))
