@@ -75,6 +75,16 @@ def find_paths(root: str | None = None) -> Paths:
     return Paths(store=os.path.abspath(store), run=_find_run())
 
 
+def find_program(name: str) -> str:
+    """Return the absolute path of a program on $PATH or in the system's sbin directories, "" for none."""
+    places = os.environ.get("PATH", os.defpath).split(":")
+    for place in (*places, "/usr/local/sbin", "/usr/sbin", "/sbin"):  # ordinary users' PATH may lack these
+        path = os.path.join(place, name)
+        if os.path.isabs(path) and os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    return ""
+
+
 def ensure_private_directory(path: str) -> None:
     """Create a directory with mode 0700, or check that it is ours: no symlink, our uid, 0700.
 

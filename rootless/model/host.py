@@ -6,7 +6,7 @@ from rootless.model.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class IdRange(Value):
@@ -33,6 +33,9 @@ class HostFacts(Value):
         proc_mountable: a new procfs can be mounted in a new pid namespace (False in a container
             whose own /proc is masked).
         xattrs: the store takes user.* extended attributes.
+        user: login name, or the uid's digits when it has none.
+        restriction: what refuses user namespaces, a word of `runtime.restrictions`; "" when nothing does.
+        reasons: name of a fact above → why it is missing, one line each.
     """
 
     __slots__ = (
@@ -43,11 +46,14 @@ class HostFacts(Value):
         "overlay",
         "pasta",
         "proc_mountable",
+        "reasons",
         "reflink",
+        "restriction",
         "slirp4netns",
         "subgids",
         "subuids",
         "uid",
+        "user",
         "user_namespaces",
         "xattrs",
     )
@@ -70,6 +76,9 @@ class HostFacts(Value):
         slirp4netns: str = "",
         proc_mountable: bool = True,
         xattrs: bool = True,
+        user: str = "",
+        restriction: str = "",
+        reasons: Mapping[str, str] | None = None,
     ) -> None:
         self.uid = uid
         self.gid = gid
@@ -85,13 +94,17 @@ class HostFacts(Value):
         self.slirp4netns = slirp4netns
         self.proc_mountable = proc_mountable
         self.xattrs = xattrs
+        self.user = user or str(uid)
+        self.restriction = restriction
+        self.reasons = dict(reasons or {})
 
 
 class IdMapping(Value):
     """How ids of the container meet ids of the host (man 7 user_namespaces).
 
     Attributes:
-        mode: "ranges" (newuidmap) or "single" (one id, no helper).
+        mode: "ranges" (newuidmap), "single" (one id, no helper), or "none": no user namespace can be made,
+            only the store works (`engine.modes.store_mapping`).
         uids, gids: (container_id, host_id, size) triples, ascending.
         key: names the mapping in `snapshots/<key>/`: trees extracted under it carry its host ids.
     """
