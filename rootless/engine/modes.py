@@ -25,13 +25,16 @@ _EXPECTED_IDS = 65536
 """Images use ids from 0 to 65535; "nobody" is 65534."""
 
 
-def load_modes(paths: Paths, *, userns: str = "auto", storage: str = "", network: str = "") -> Modes:
-    """Return the modes of this host; see `choose` and `load_facts`.
+def load_modes(
+    paths: Paths, *, userns: str = "auto", storage: str = "", network: str = ""
+) -> tuple[HostFacts, Modes]:
+    """Return the facts of this host and the modes chosen from them; see `load_facts` and `choose`.
 
     Raises:
         HostUnsupported: no container can run here, or not in the way asked for.
     """
-    return choose(load_facts(paths), userns=userns, storage=storage, network=network)
+    facts = load_facts(paths)
+    return facts, choose(facts, userns=userns, storage=storage, network=network)
 
 
 def load_facts(paths: Paths) -> HostFacts:
