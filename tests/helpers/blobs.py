@@ -49,7 +49,7 @@ def add_image(store: ImageLayout | MemoryStore, *layers: bytes, **config: Any) -
     for layer in layers:
         with store.begin(describe(layer)) as ingest:
             if not ingest.present:
-                ingest.write(layer)
+                ingest.write(layer[ingest.offset :])
                 ingest.commit()
     raw = config_json(*map(digest_bytes, layers), **config)
     store.add_blob(raw)
