@@ -1,6 +1,7 @@
 """The command line: one verb, one module. COMMANDS maps a verb to the module that runs it."""
 
 COMMANDS = {
+    "completion": ("rootless.cli.completion", "Generate the completion script for a shell"),
     "doctor": (
         "rootless.cli.doctor",
         "Say what this host can do and what an administrator could change",

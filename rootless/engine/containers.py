@@ -100,7 +100,7 @@ def wait_recorded(paths: Paths, container: Container) -> None:
     except OSError:
         return
     try:
-        if procfs.is_running(container.state.monitor_pid, container.state.monitor_start):
+        if procfs.is_alive(container.state.monitor_pid, container.state.monitor_start):
             _wait_gone(fd, KILL_GRACE_S)
     finally:
         os.close(fd)
@@ -115,7 +115,7 @@ def open_pidfd(container: Container) -> int:
         fd = os.pidfd_open(state.pid)
     except OSError:
         return -1
-    if procfs.is_running(state.pid, state.pid_start):  # checked after: the pidfd pins the process
+    if procfs.is_alive(state.pid, state.pid_start):  # checked after: the pidfd pins the process
         return fd
     os.close(fd)
     return -1

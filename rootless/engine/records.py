@@ -118,7 +118,7 @@ def list_ids(paths: Paths) -> list[str]:
 
 def read_names(paths: Paths) -> dict[str, str]:
     """Return name → id of all names that lead to a container."""
-    names = {}
+    names: dict[str, str] = {}
     try:
         entries = os.listdir(paths.names)
     except FileNotFoundError:
@@ -213,7 +213,7 @@ def list_leftovers(paths: Paths) -> list[str]:
 def _is_alive(pid: int, start: int, state: ContainerState) -> bool:
     if not pid or state.boot_id != procfs.boot_id():
         return False
-    return procfs.is_running(pid, start)
+    return procfs.is_alive(pid, start)
 
 
 def _claim_name(paths: Paths, spec: ContainerSpec) -> None:

@@ -1,0 +1,49 @@
+"""Points in time as --since and --until take them. Pure; imported only for those options."""
+
+from __future__ import annotations
+
+import re
+
+from rootless.cli.args import bad_value
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(h|ms|m|s))")
+_UNITS_NS = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6}
+_UNIX = re.compile(r"(\d{1,11})(?:\.(\d{1,9}))?")
+_FRACTION = re.compile(r"\.(\d+)")
+
+
+def parse_moment(text: str, *, option: str, now_ns: int) -> int:
+    """Return nanoseconds since the epoch.
+
+    Args:
+        text: RFC 3339 ("2013-01-02T13:23:37.000000001Z", shorter forms in local time), seconds since the
+            epoch ("1136073600.5"), or how long ago ("42m", "1h30m").
+    Raises:
+        UsageError: it is none of these.
+    """
+    unix = _UNIX.fullmatch(text)
+    if unix and text.isascii():
+        return int(unix[1]) * 10**9 + int((unix[2] or "").ljust(9, "0"))
+    pieces = _DURATION.findall(text)
+    if pieces and "".join(number + unit for number, unit in pieces) == text:
+        return now_ns - sum(round(float(number) * _UNITS_NS[unit]) for number, unit in pieces)
+    moment = _parse_date(text)
+    if moment is None:
+        raise bad_value(
+            option, text, "not a point in time", hint="write 2013-01-02T13:23:37Z, 1136073600 or 42m"
+        )
+    return moment
+
+
+def _parse_date(text: str) -> int | None:
+    from datetime import UTC, datetime
+
+    fraction = _FRACTION.search(text)
+    nanoseconds = int(fraction[1][:9].ljust(9, "0")) if fraction and fraction[1].isascii() else 0
+    try:
+        moment = datetime.fromisoformat(_FRACTION.sub("", text))
+        seconds = (moment - datetime.fromtimestamp(0, UTC)) if moment.tzinfo else None
+        whole = int(seconds.total_seconds()) if seconds is not None else int(moment.timestamp())
+    except (ValueError, OverflowError, OSError):
+        return None
+    return whole * 10**9 + nanoseconds

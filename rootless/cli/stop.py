@@ -1,0 +1,48 @@
+"""`rootless stop`: stop containers, all at once. Ring 1."""
+
+from __future__ import annotations
+
+from rootless.cli import several
+from rootless.cli.args import INT, Command, Option
+from rootless.engine import containers, records
+from rootless.paths import find_paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless._entry import GlobalOptions
+    from rootless.engine.records import Container
+
+TABLE = Command(
+    "stop",
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    "Stop one or more running containers",
+    options=(
+        Option("--signal", "-s", help="Signal to send to the container"),
+        Option("--timeout", "--time", "-t", kind=INT, help="Seconds to wait before killing the container"),
+    ),
+    min_positionals=1,
+    completes="running",
+)
+
+
+def main(argv: list[str], options: GlobalOptions) -> int:
+    """Stop the containers; print each name or id as it was written once it has stopped."""
+    parsed = TABLE.parse(argv)
+    paths = find_paths(options.root)
+    found: dict[str, Container] = {}
+
+    def look_up(query: str) -> None:
+        found[query] = records.find(paths, query)
+
+    code = several.for_each(parsed.positionals, look_up)
+    if parsed.given("signal"):
+        from rootless.cli.values import parse_signal
+
+        number = parse_signal(parsed.text("signal"), option="--signal")
+        for container in found.values():
+            container.spec = container.spec.replace(stop_signal=number)
+    unique = {container.spec.id: container for container in found.values()}
+    containers.stop(paths, list(unique.values()), timeout_s=parsed.number("timeout"))
+    for query in found:
+        print(query)
+    return code
