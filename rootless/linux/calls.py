@@ -10,6 +10,7 @@ Numbers from 424 on are the same on every architecture (Linux 5.1 unified them).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 from rootless.linux import const
@@ -144,6 +145,17 @@ def seccomp_set_filter(program: bytes, *, flags: int = 0) -> int:
     """
     fprog = _SockFprog(len(program) // 8, program)
     return seccomp(const.SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(fprog))
+
+
+def seccomp_action_available(action: int) -> bool:
+    """Say whether the kernel knows a SECCOMP_RET_* action (Linux 4.14)."""
+    try:
+        seccomp(const.SECCOMP_GET_ACTION_AVAIL, 0, ctypes.byref(ctypes.c_uint32(action)))
+    except OSError as exc:
+        if exc.errno == errno.EOPNOTSUPP:
+            return False
+        raise
+    return True
 
 
 def landlock_abi() -> int:
