@@ -1,0 +1,205 @@
+"""Finish a layer once the layers below it are known.
+
+The merged tree becomes the one that unpacking the layers one after the other into a single directory would
+give (what umoci and Docker's vfs driver do).
+
+    implied directories   take over what the directory below has; if there is a link below, what was put under
+    the
+                          name moves to where the link points
+    deferred hard links   are made to a copy of the file below ("copy-up"), as overlayfs itself would
+    whiteouts             are written where they hide something; overlayfs shows the others as broken entries
+    directory metadata    last of all, deepest first
+
+Ring 2.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from layers.chain import ChainDirectory, ChainEntry
+from layers.copyup import copy_entry, read_xattrs
+from layers.effects import finish_directory, make_hard_link
+from layers.errors import InvalidLayer
+from layers.relocate import Relocator
+from layers.tree import Directory, Metadata, clean, walk
+from layers.whiteout import (
+    FILES,
+    OPAQUE_NAME,
+    OPAQUE_VALUE,
+    OPAQUE_XATTR,
+    OVERLAY,
+    OWNER_XATTR,
+    PREFIX,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from layers.chain import Chain
+    from layers.effects import Owners
+    from layers.extract import Extractor
+
+_NO_OVERLAY_FORM = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
+
+
+def needs_parents(extractor: Extractor) -> bool:
+    """Tell whether the layers below have a say in this layer's tree."""
+    root = extractor.tree.root
+    return root.unsettled or root.metadata is None
+
+
+class Finalizer:
+    """Finishes one layer.
+
+    Args:
+        extractor: has run.
+        chain: the layers below; stays the caller's.
+
+    Attributes:
+        form: how deletions were written: OVERLAY, or FILES if the file system refused the former.
+    """
+
+    def __init__(self, extractor: Extractor, chain: Chain) -> None:
+        self.tree = extractor.tree
+        self.owners: Owners = extractor.owners
+        self.chain = chain
+        self.form = OVERLAY
+        self._deferred = extractor.deferred
+        self._relocator = Relocator(self.tree, chain)
+
+    def run(self) -> None:
+        """Finish the tree.
+
+        Raises:
+            InvalidLayer: the layer does not fit onto the layers below.
+            OSError: the disk's fault.
+        """
+        self.tree.drop_cache()
+        self._relocator.run()
+        for directory, name in self._deferred + self._relocator.deferred:
+            self._link(directory, name)
+        for directory in walk(self.tree.root):
+            if directory.unsettled or directory.parent is None:
+                self._settle(directory)
+        for directory in reversed(list(walk(self.tree.root))):
+            self._finish(directory)
+
+    def _link(self, directory: Directory, name: bytes) -> None:
+        """Make a hard link to a file of the layers below, or to one that came later in this layer."""
+        target = directory.deferred.pop(name, None) if directory.deferred else None
+        if target is None:
+            return  # replaced by a later member
+        components = clean(target)
+        last = components.pop()
+        parent = self._relocator.resolve(self.tree.root, b"/".join(components))
+        if not self.exists(parent, last):
+            self._copy_up(parent, last, link=(directory, name), target=target)
+        elif last in parent.children:
+            raise _bad_link(directory, name, target, "is a directory")
+        if (parent, last) != (directory, name):
+            make_hard_link(self.tree.fd(parent), last, self.tree.fd(directory), name)
+
+    def _copy_up(
+        self, parent: Directory, name: bytes, *, link: tuple[Directory, bytes], target: bytes
+    ) -> None:
+        """Copy a file of the layers below into this one, so that it can have another name here."""
+        below = self._relocator.below(parent, name)
+        if not isinstance(below, ChainEntry):
+            raise _bad_link(*link, target, "does not exist" if below is None else "is a directory")
+        parent.mark_real()
+        source_fd = self.chain.fd(below.directory)
+        copy_entry(source_fd, below.name, self.tree.fd(parent), name)
+
+    def _settle(self, directory: Directory) -> None:
+        parent = directory.parent
+        if parent is not None and parent.whiteouts and directory.name in parent.whiteouts:
+            directory.opaque = True
+        directory.covered = parent is not None and (parent.covered or parent.opaque)
+        lower = self._relocator.lower(directory)
+        if directory.metadata is None:
+            if lower is not None:
+                directory.metadata = self._inherit(lower)
+            elif directory.real:
+                directory.metadata = Metadata(0o755, 0, 0, mtime_ns=0)
+            else:  # made for a whiteout of something that is not there
+                assert parent is not None
+                self.tree.clear(parent, directory.name)
+                directory.children.clear()
+                return
+        self._write_whiteouts(directory, lower)
+
+    def _write_whiteouts(self, directory: Directory, lower: ChainDirectory | None) -> None:
+        names: set[bytes] = set()
+        if directory.parent is None and directory.opaque and lower is not None:
+            # overlayfs ignores an opaque root directory: all that lies in it is hidden one by one instead.
+            names.update(self.chain.entries(lower))
+            for child in directory.children.values():
+                child.opaque = True
+        elif directory.whiteouts and lower is not None and not (directory.opaque or directory.covered):
+            names = {name for name in directory.whiteouts if self.chain.lookup(lower, name) is not None}
+        for name in directory.whiteouts or ():
+            if name in directory.children:
+                directory.children[name].opaque = True
+        for name in sorted(names):
+            if not self.exists(directory, name):
+                self._write_whiteout(self.tree.fd(directory), name)
+
+    def _write_whiteout(self, dir_fd: int, name: bytes) -> None:
+        if self.form == OVERLAY:
+            try:
+                os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=dir_fd)
+                return
+            except OSError as exc:
+                if exc.errno not in _NO_OVERLAY_FORM:
+                    raise
+                self.form = FILES
+        _touch(dir_fd, PREFIX + name)
+
+    def _finish(self, directory: Directory) -> None:
+        fd = self.tree.fd(directory)
+        if directory.opaque and self.chain.root is not None and directory.parent is not None:
+            try:
+                os.setxattr(fd, OPAQUE_XATTR, OPAQUE_VALUE)
+            except OSError as exc:
+                if exc.errno not in _NO_OVERLAY_FORM:
+                    raise
+                self.form = FILES
+                _touch(fd, OPAQUE_NAME)
+        assert directory.metadata is not None
+        try:
+            finish_directory(fd, directory.metadata, owners=self.owners)
+        except InvalidLayer as exc:
+            exc.entry = directory.path()
+            raise
+        self.tree.forget(directory)
+
+    def _inherit(self, lower: ChainDirectory) -> Metadata:
+        """Return the metadata of the directory that the layers below show."""
+        fd = self.chain.fd(lower.parts[0])
+        info = os.fstat(fd)
+        xattrs = read_xattrs(fd)
+        uid, gid = self.owners.read(info, xattrs.pop(OWNER_XATTR, b""))
+        return Metadata(stat.S_IMODE(info.st_mode), uid, gid, mtime_ns=info.st_mtime_ns, xattrs=xattrs)
+
+    def exists(self, directory: Directory, name: bytes) -> bool:
+        """Tell whether this layer itself has an entry of that name."""
+        if name in directory.children:
+            return True
+        try:
+            os.stat(name, dir_fd=self.tree.fd(directory), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def _bad_link(directory: Directory, name: bytes, target: bytes, reason: str) -> InvalidLayer:
+    return InvalidLayer(
+        f"cannot extract hard link: its target {os.fsdecode(target)!r} {reason}",
+        entry=directory.path() + b"/" + name,
+    )
+
+
+def _touch(dir_fd: int, name: bytes) -> None:
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd))

@@ -1,0 +1,199 @@
+"""Extracted layers on disk: `ROOT/KEY/<chain id>`, each the diff of one layer in overlay form.
+
+KEY names how ids are mapped; a chain id names the layer and all below it. A snapshot that has its final name
+is complete: it was made under a temporary name and renamed. Temporaries are held by a lock on the directory
+itself, which the kernel drops when their maker is killed. Filling one is `layers.apply`'s work. Ring 1.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+
+from layers.removal import remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Self
+
+    from layers.digest import Digest
+
+__all__ = ["Snapshots", "Temporary", "remove_tree"]
+
+PREFIX = "tmp-"
+UNLOCKED_AGE_S = 24 * 3600
+"""Where directories cannot be locked (NFS), a temporary is stale when nothing in its root changed for this
+long."""
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Temporary:
+    """A snapshot being made: an empty directory of mode 0700, locked until `close`. A context manager.
+
+    Closing does not remove it: its files may belong to ids that only the user namespace can touch.
+
+    Attributes:
+        path: pass it to `layers.apply`, then to `Snapshots.commit`; or to `remove_tree`, inside the
+        namespace.
+    """
+
+    __slots__ = ("_fd", "path")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def close(self) -> None:
+        """Drop the lock; idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class Snapshots:
+    """The snapshots of one id mapping.
+
+    Args:
+        root: the store's `snapshots` directory.
+        key: the mapping's key; one path component.
+    """
+
+    __slots__ = ("directory",)
+
+    def __init__(self, root: str, key: str) -> None:
+        self.directory = os.path.join(root, key)
+
+    def path(self, chain_id: Digest) -> str:
+        """Return where the snapshot is, or would be."""
+        return os.path.join(self.directory, chain_id.encoded)
+
+    def has(self, chain_id: Digest) -> bool:
+        """Tell whether the snapshot is there, complete."""
+        return os.path.isdir(self.path(chain_id))
+
+    def lowers(self, chain_ids: Iterable[Digest]) -> list[str]:
+        """Return the directories of an image's layers, in the order given: bottom first.
+
+        Raises:
+            FileNotFoundError: one is not there.
+        """
+        paths = [self.path(chain_id) for chain_id in chain_ids]
+        for path in paths:
+            if not os.path.isdir(path):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return paths
+
+    def missing(self, chain_ids: Iterable[Digest]) -> list[Digest]:
+        """Return those that must still be made, in the order given."""
+        return [chain_id for chain_id in chain_ids if not self.has(chain_id)]
+
+    def new_temporary(self) -> Temporary:
+        """Make and lock an empty directory beside the snapshots."""
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        while True:
+            path = os.path.join(self.directory, PREFIX + os.urandom(8).hex())
+            try:
+                os.mkdir(path, 0o700)
+                fd = os.open(path, _OPEN)
+            except (FileExistsError, FileNotFoundError):
+                continue  # the name is taken, or a sweep came between mkdir and open
+            _lock(fd)
+            if _is_at(fd, path):
+                return Temporary(path, fd)
+            os.close(fd)  # a sweep came between open and lock
+
+    def commit(self, temporary: Temporary | str, chain_id: Digest) -> bool:
+        """Give a finished temporary its final name; atomic and, as far as the name goes, durable.
+
+        The files must have been written to disk before (the worker of `layers.apply` does).
+
+        Returns:
+            False if another process was first: the temporary is as it was, the caller removes it.
+        """
+        path = os.fspath(temporary)
+        if self.has(chain_id):
+            return False
+        try:
+            os.rename(path, self.path(chain_id))
+        except OSError as exc:
+            if exc.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                return False
+            raise
+        fd = os.open(self.directory, _OPEN)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        return True
+
+    def stale(self) -> list[str]:
+        """Return the temporaries that nobody makes any more; `remove_tree` them where ids are mapped."""
+        try:
+            names = os.listdir(self.directory)
+        except FileNotFoundError:
+            return []
+        paths = (os.path.join(self.directory, name) for name in names if name.startswith(PREFIX))
+        return [path for path in paths if _is_stale(path)]
+
+    def chain_ids(self) -> list[str]:
+        """Return the hexadecimal part of the chain ids of all snapshots, complete ones only."""
+        try:
+            names = os.listdir(self.directory)
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in names if len(name) == 64)
+
+
+def _lock(fd: int) -> bool:
+    """Lock a directory; False if somebody else holds it. Where locks do not exist nothing is held."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as exc:
+        if exc.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL):
+            raise
+    return True
+
+
+def _is_stale(path: str) -> bool:
+    try:
+        fd = os.open(path, _OPEN)
+    except PermissionError:
+        return _is_old(os.lstat(path))  # its root has a foreign owner already: only age can tell
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return _is_old(os.fstat(fd))
+    else:
+        return True
+    finally:
+        os.close(fd)
+
+
+def _is_old(info: os.stat_result) -> bool:
+    # ctime: unlike the modification time no image can set it.
+    return time.time() - info.st_ctime > UNLOCKED_AGE_S
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
