@@ -36,7 +36,7 @@ SLOW_SAMPLE = 4
 """How many slow tests an ordinary run takes."""
 
 CACHE = Path(os.environ.get("ROOTLESS_TEST_CACHE", "/var/cache/rootless-tests"))
-"""What scripts/test prepared: images/debian is the layout of a Debian image."""
+"""What scripts/test prepared: the layout of a Debian image in images/debian, wheels of the dependencies."""
 
 FIXTURE_NEEDS = {
     "registry": ("docker-registry", "skopeo"),
@@ -105,6 +105,7 @@ def _available(word: str) -> bool:
         "single": lambda: not _has_subids(),
         "fuse": lambda: os.access("/dev/fuse", os.R_OK | os.W_OK),
         "tun": lambda: os.access("/dev/net/tun", os.R_OK | os.W_OK),
+        "wheels": lambda: any(CACHE.glob("wheels/*.whl")),
         "debian-image": lambda: (CACHE / "images/debian/index.json").exists(),
     }
     if word in special:

@@ -30,6 +30,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 TIMEOUT_S = 60
 
+QUICK = ("run", "--rm", "--network=none")
+"""How most tests run a container: gone afterwards, and no network to set up."""
+
 
 class Result:
     """How a command ended.
@@ -73,7 +76,7 @@ class Product:
     ) -> None:
         self.home = base / "home"
         self.runtime = base / "run"
-        self._wrap = wrap
+        self.wrap = wrap
         self._root = root
         self.env = {
             "HOME": str(self.home),
@@ -93,9 +96,9 @@ class Product:
         """Return the whole command line of `rootless WORDS…`, to be run with `self.env`."""
         options = ["--root", self._root] if self._root else []
         command = [*_program(), *options, *words]
-        if self._wrap is None:
+        if self.wrap is None:
             return command
-        return self._wrap(["env", *(f"{k}={v}" for k, v in self.env.items()), *command])
+        return self.wrap(["env", *(f"{k}={v}" for k, v in self.env.items()), *command])
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start a command and return it; stdin is /dev/null and output is piped unless options say else."""
@@ -174,7 +177,7 @@ class Terminal:
     """A program on a pseudo-terminal, and we are its user."""
 
     def __init__(self, argv: list[str], *, env: Mapping[str, str], rows: int, columns: int) -> None:
-        self._master, slave = pty.openpty()
+        self.master, slave = pty.openpty()
         self.resize(rows, columns)
         self._seen = b""
         self.process = subprocess.Popen(
@@ -184,10 +187,10 @@ class Terminal:
         os.close(slave)
 
     def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
+        os.write(self.master, text.encode())
 
     def expect(self, text: str, timeout: float = 20) -> str:
         """Read until `text` appears; return everything up to its end, and forget it."""
@@ -210,14 +213,14 @@ class Terminal:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
-        os.close(self._master)
+        os.close(self.master)
 
     def _read(self, deadline: float) -> bool:
-        ready, _, _ = select.select([self._master], [], [], max(0, deadline - time.monotonic()))
+        ready, _, _ = select.select([self.master], [], [], max(0, deadline - time.monotonic()))
         if not ready:
             return False
         try:
-            data = os.read(self._master, 65536)
+            data = os.read(self.master, 65536)
         except OSError as exc:
             if exc.errno == errno.EIO:  # man 4 pts: the other side is closed
                 return False
