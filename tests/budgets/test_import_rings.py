@@ -39,15 +39,15 @@ RING_0_MODULES = modules(
     "rootless/_entry.py", "rootless/errors.py", "rootless/paths.py", "rootless/linux/*.py"
 )
 RING_1_MODULES = modules(
+    *(f"rootless/cli/{verb}.py" for verb in ("run", "exec", "ps", "logs", "stop", "rm")),
     "rootless/cli/args.py",
-    "rootless/cli/run.py",
-    "rootless/cli/exec.py",
-    "rootless/cli/ps.py",
     "rootless/model/*.py",
     "rootless/runtime/*.py",
-    "rootless/engine/records.py",
-    "rootless/engine/launch.py",
-    "rootless/engine/modes.py",
+    "rootless/network/*.py",
+    *(
+        f"rootless/engine/{name}.py"
+        for name in ("records", "launch", "modes", "monitor", "relay", "image_lookup")
+    ),
     "layers/manifest.py",
     "layers/reference.py",
     "layers/snapshot.py",
