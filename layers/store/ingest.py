@@ -115,6 +115,13 @@ class Ingest:
             position += len(chunk)
             yield chunk
 
+    def open_reader(self) -> int:
+        """Return a descriptor, which the caller owns, that reads the bytes while they are written.
+
+        It stays good after `commit`. What it reads is not verified before `commit` returns.
+        """
+        return os.open(self._partial, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes; they are checked against the size before they are stored.
 
@@ -154,9 +161,9 @@ class Ingest:
             self._keep = False
             raise
         try:
-            os.fchmod(self._fd, BLOB_MODE)
             os.fsync(self._fd)
             os.rename(self._partial, self._blob)
+            os.fchmod(self._fd, BLOB_MODE)  # last: killed before the rename, the file must stay resumable
             sync_directory(os.path.dirname(self._blob))
         except OSError as exc:
             self._give_up(exc)
