@@ -58,23 +58,3 @@ def _raw(modes: list[Any]) -> list[Any]:
     characters[termios.VMIN] = 1
     characters[termios.VTIME] = 0
     return [iflag, oflag, cflag, lflag, ispeed, ospeed, characters]
-
-
-def parse_detach_keys(text: str) -> bytes:
-    """Return the bytes of --detach-keys: "ctrl-p,ctrl-q", "a,ctrl-[", "" for none.
-
-    Raises:
-        ValueError: a key is neither one character nor ctrl- and one of a-z @ [ \\ ] ^ _.
-    """
-    out = bytearray()
-    for key in text.split(",") if text else ():
-        name = key.removeprefix("ctrl-")
-        if len(name) != 1 or not name.isascii():
-            raise ValueError(key)
-        if name == key:
-            out.append(ord(name))
-        elif name.isalpha() or name in "@[\\]^_":
-            out.append(ord(name.upper()) & 0x1F)
-        else:
-            raise ValueError(key)
-    return bytes(out)

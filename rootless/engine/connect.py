@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rootless.engine.records import Container
     from rootless.model.host import HostFacts, Modes
     from rootless.model.spec import ContainerSpec
+    from rootless.paths import Paths
 
 HOST_RESOLV_CONF = "/etc/resolv.conf"
 NET_FILES = ("hosts", "resolv.conf", "hostname")
@@ -124,15 +125,31 @@ def _program(name: str, program: str, facts: HostFacts) -> str:
     path: str = getattr(facts, program)
     if not path:
         raise HostUnsupported(
-            f"cannot use the network driver {name}: {program} is not installed, or /dev/net/tun does not open",
+            f"cannot use the network driver {name}: no {program} here, or /dev/net/tun does not open",
             hint="`rootless doctor` says what is missing; --network none or host work without",
             reference="network-driver-missing",
         )
     return path
 
 
-def make_run_dir(store_run: str, container_id: str) -> str:
+def make_run_dir(paths: Paths, container: Container) -> str:
     """Make and return the node-local directory of a container for sockets of its helpers."""
-    path = os.path.join(store_run, "containers", container_id[:24])  # short: sun_path has 108 bytes
+    path = _run_dir(paths, container)
     os.makedirs(path, mode=0o700, exist_ok=True)
     return path
+
+
+def remove_run_dir(paths: Paths, container: Container) -> None:
+    path = _run_dir(paths, container)
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError:  # a helper left files
+        for name in os.listdir(path):
+            os.unlink(os.path.join(path, name))
+        os.rmdir(path)
+
+
+def _run_dir(paths: Paths, container: Container) -> str:
+    return os.path.join(paths.store_run, "run", container.spec.id[:24])  # short: sun_path has 108 bytes

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 
 from rootless.engine import records, removal
 from rootless.errors import RuntimeSetupError, StateConflict
@@ -122,10 +123,8 @@ def open_pidfd(container: Container) -> int:
 
 
 def _signal(pidfd: int, number: int) -> None:
-    try:
-        signal.pidfd_send_signal(pidfd, number)  # type: ignore[arg-type]
-    except ProcessLookupError:
-        pass  # it ended by itself
+    with suppress(ProcessLookupError):  # it ended by itself
+        signal.pidfd_send_signal(pidfd, number)
 
 
 def _wait_gone(pidfd: int, timeout_s: float | None) -> bool:

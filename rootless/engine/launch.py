@@ -34,9 +34,7 @@ def launch(
         the session; its first event is "started" or "failed".
     """
     spec = container.spec
-    session, minder = make_session(
-        tty=spec.process.tty, stdin=spec.process.stdin, watched=not spec.detached
-    )
+    session, minder = make_session(tty=spec.process.tty, stdin=spec.process.stdin, watched=not spec.detached)
 
     def mind() -> None:
         from rootless.engine import monitor

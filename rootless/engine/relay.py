@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from contextlib import suppress
 
 from rootless.engine import session as wire
 
@@ -200,10 +201,8 @@ class Relay:
         if self._pidfd < 0:
             self._pending_signals.append(number)
             return
-        try:
-            signal.pidfd_send_signal(self._pidfd, number)  # type: ignore[arg-type]
-        except OSError:
-            pass  # it has just ended
+        with suppress(OSError):  # it has just ended
+            signal.pidfd_send_signal(self._pidfd, number)
 
     def _resize(self) -> None:
         import fcntl
@@ -216,12 +215,6 @@ class Relay:
             fcntl.ioctl(self._session.console, termios.TIOCSWINSZ, size)
         except OSError:
             pass  # one of the two terminals has just gone
-
-
-def exit_code_of(status: int) -> int:
-    """Return Docker's exit code for a wait status: the command's own, or 128 + the signal."""
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
 
 
 def _strip_detach_keys(data: bytes, matched: int, keys: bytes) -> tuple[bytes, int]:

@@ -13,7 +13,7 @@ import os
 import socket
 from contextlib import suppress
 
-from rootless.errors import InternalError, RootlessError, RuntimeSetupError
+from rootless.errors import EXIT_SIGNAL_BASE, InternalError, RootlessError, RuntimeSetupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ class Session:
             return None
         event: dict[str, Any] = json.loads(data)
         return event
-
 
     def hang_up(self, fd: int) -> None:
         """Close an output and let the container see it closed, as in `run … | head`."""
@@ -141,3 +140,9 @@ def close_fds(*fds: int) -> None:
     for fd in fds:
         if fd >= 0:
             os.close(fd)
+
+
+def exit_code_of(status: int) -> int:
+    """Return Docker's exit code for a wait status: the command's own, or 128 + the signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else EXIT_SIGNAL_BASE - code

@@ -1,0 +1,68 @@
+"""What `run` and `exec` do with the user's terminal and pipes while a container's process lives. Ring 1."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+
+from rootless.cli import terminal
+from rootless.engine import session as wire
+from rootless.engine.relay import DETACHED, Relay
+from rootless.errors import UsageError, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.engine.session import Session
+    from rootless.model.spec import Process
+
+
+def notice(text: str) -> None:
+    """Tell the user something that is not an error, on stderr."""
+    for line in text.splitlines():
+        print(f"notice: {printable(line)}", file=sys.stderr)
+    sys.stderr.flush()
+
+
+def check_terminal(process: Process, *, detached: bool = False) -> None:
+    """Refuse -t with -i when stdin is no terminal, as Docker does.
+
+    Raises:
+        UsageError: the input device is not a TTY.
+    """
+    if process.tty and process.stdin and not detached and not terminal.is_terminal():
+        raise UsageError("the input device is not a TTY", hint="leave out -t where stdin is a pipe or a file")
+
+
+def wait_started(session: Session) -> None:
+    """Wait until a detached process runs; print its notices.
+
+    Raises:
+        RootlessError: it did not start.
+    """
+    while True:
+        event = session.receive()
+        if event is not None and event["event"] == wire.NOTICE:
+            notice(event["text"])
+        elif event is not None and event["event"] == wire.STARTED:
+            return
+        else:
+            raise wire.failure_of(event)
+
+
+def attend(session: Session, process: Process, *, forward_signals: bool, detach_keys: bytes) -> int:
+    """Stay with a process until it ends or the user detaches; returns the exit code for the shell."""
+    has_terminal = process.tty and terminal.is_terminal()
+    relay = Relay(
+        session,
+        read_input=process.stdin,
+        terminal=has_terminal,
+        forward_signals=forward_signals,
+        detach_keys=detach_keys,
+    )
+    raw = terminal.raw_mode() if has_terminal and process.stdin else nullcontext()
+    with raw:
+        code = relay.run(notice=notice)
+    if code == DETACHED:
+        print("read escape sequence", file=sys.stderr)
+        return 0
+    return code

@@ -1,0 +1,121 @@
+"""`rootless run`: create a container from an image, start it, and stay with it. Ring 1 for a local image."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from rootless.cli import foreground, run_options
+from rootless.engine import image_lookup, launch, modes, records, removal, volumes
+from rootless.errors import EXIT_ENGINE, NotFound, StateConflict, UsageError, os_error_text
+from rootless.model.names import find_container_id, new_id
+from rootless.paths import find_paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless._entry import GlobalOptions
+    from rootless.cli.args import Parsed
+    from rootless.engine.image_lookup import LocalImage
+    from rootless.model.spec import ContainerSpec
+    from rootless.paths import Paths
+
+TABLE = run_options.TABLE
+
+
+def main(argv: list[str], options: GlobalOptions) -> int:
+    parsed = TABLE.parse(argv)
+    run_options.check_conflicts(parsed)
+    paths = find_paths(options.root)
+    paths.ensure()
+    facts, mode = modes.load_modes(paths, storage=parsed.text("storage"))
+    removal.sweep(paths, mapping=mode.mapping)
+    image = _ensure_image(paths, parsed, options)
+    spec = _make_spec(paths, parsed, image)
+    foreground.check_terminal(spec.process)
+    for text in (*mode.notices, *run_options.notices(parsed)):
+        foreground.notice(text)
+    container = records.create(paths, spec)
+    volumes.ensure_all(paths, spec)
+    if parsed.given("cidfile"):
+        _write_cidfile(parsed.text("cidfile"), spec.id)
+    session = launch.launch(paths, container, modes=mode, facts=facts, debug=options.debug)
+    if spec.detached:
+        foreground.wait_started(session)
+        print(spec.id)
+        return 0
+    return foreground.attend(
+        session,
+        spec.process,
+        forward_signals=parsed.flag("sig-proxy"),
+        detach_keys=run_options.detach_keys(parsed),
+    )
+
+
+def _ensure_image(paths: Paths, parsed: Parsed, options: GlobalOptions) -> LocalImage:
+    """Find the image, pulling it as --pull says.
+
+    Raises:
+        NotFound: it is not here and must not be pulled.
+    """
+    name, policy = parsed.positionals[0], parsed.text("pull")
+    if policy != "always":
+        try:
+            return image_lookup.find_image(paths, name)
+        except NotFound:
+            if policy == "never":
+                raise
+            print(f"Unable to find image '{name}' locally", file=sys.stderr)
+    _pull_in_child(parsed, options, name)
+    return image_lookup.find_image(paths, name)
+
+
+def _pull_in_child(parsed: Parsed, options: GlobalOptions, name: str) -> None:
+    """Pull in a process of its own: it may start threads, with which no namespace could be entered here."""
+    pid = os.fork()
+    if pid == 0:
+        code = EXIT_ENGINE
+        try:
+            from rootless import _entry
+
+            words = [f"--root={options.root}"] if options.root else []
+            words += ["pull", f"--tls-verify={str(parsed.flag('tls-verify')).lower()}"]
+            words += [f"--platform={parsed.text('platform')}"] if parsed.given("platform") else []
+            words += ["--quiet"] if parsed.flag("quiet") else []
+            os.dup2(2, 1)  # the container's output alone goes to stdout
+            code = _entry.main([*words, "--", name])
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code:
+        raise SystemExit(128 - code if code < 0 else code if code > 128 else EXIT_ENGINE)
+
+
+def _make_spec(paths: Paths, parsed: Parsed, image: LocalImage) -> ContainerSpec:
+    def find_container(query: str) -> str:
+        return find_container_id(query, records.read_names(paths), records.list_ids(paths))
+
+    return run_options.spec_from_options(
+        parsed,
+        image=parsed.positionals[0],
+        image_config=image.config,
+        image_id=image.image_id,
+        layers=tuple(image.chain_ids),
+        id=new_id(),
+        name=parsed.text("name") or records.unused_name(paths),
+        caller=run_options.Caller.here(find_container=find_container),
+        now_ns=time.time_ns(),
+    )
+
+
+def _write_cidfile(path: str, container_id: str) -> None:
+    try:
+        with open(path, "x", encoding="ascii") as file:
+            file.write(container_id)
+    except FileExistsError as exc:
+        raise StateConflict(
+            "container ID file found, make sure the other container isn't running or delete it", on=path
+        ) from exc
+    except OSError as exc:
+        raise UsageError(f"cannot write the container ID file: {os_error_text(exc)}", on=path) from exc

@@ -1,0 +1,70 @@
+"""Run a further process in a container: a minder of its own, which lives as long as the process. Ring 1.
+
+The process ends with its container. It goes on when its command line is gone, as with Docker.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rootless.engine import launch
+from rootless.engine import session as wire
+from rootless.errors import InternalError, RootlessError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.engine.records import Container
+    from rootless.engine.session import Minder, Session
+    from rootless.model.host import IdMapping
+    from rootless.model.spec import Process, Security
+
+
+def start(
+    container: Container, process: Process, *, security: Security, mapping: IdMapping, detached: bool
+) -> Session:
+    """Fork the minder, which joins the container; must run in a process without threads.
+
+    Args:
+        process: complete: nothing is inherited from the container's own process.
+    Returns:
+        the session; its first event is "started" or "failed".
+    """
+    piped = not detached and not process.tty
+    session, minder = launch.make_session(tty=process.tty, stdin=process.stdin, watched=piped)
+
+    def mind() -> None:
+        try:
+            code = _run(container, process, minder, security=security, mapping=mapping)
+        except RootlessError as exc:
+            minder.send_failure(exc)
+        except Exception as exc:  # a bug must be told: there is no terminal behind this process
+            minder.send_failure(InternalError(f"cannot execute: {type(exc).__name__}: {exc}"))
+        else:
+            minder.send(wire.EXITED, code=code)
+
+    session.minder_pid = launch.fork_minder(session, minder, mind)
+    launch.close_minder(minder)
+    return session
+
+
+def _run(
+    container: Container, process: Process, minder: Minder, *, security: Security, mapping: IdMapping
+) -> int:
+    """Start the process, tell of it, and wait for its end; returns its exit code."""
+    from rootless.runtime import join
+
+    state = container.state
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    stdio = (
+        minder.stdin if minder.stdin >= 0 else null,
+        minder.output if minder.output >= 0 else null,
+        minder.error_output if minder.error_output >= 0 else null,
+    )
+    launched = join.start(
+        state.pid, state.pid_start, process=process, security=security, mapping=mapping, stdio=stdio
+    )
+    launched.proceed()
+    console = launched.console_fd
+    minder.send(wire.STARTED, pid=launched.pid, fds=(console,) if console >= 0 else ())
+    wire.close_fds(*{fd for fd in (*stdio, console) if fd >= 0})
+    return wire.exit_code_of(os.waitpid(launched.pid, 0)[1])

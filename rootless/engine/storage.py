@@ -1,0 +1,91 @@
+"""Where the parts of a container's root file system lie, and how they are made ready. Ring 1."""
+
+from __future__ import annotations
+
+import os
+
+from rootless.engine import volumes
+from rootless.engine.connect import NET_FILES
+from rootless.errors import NotFound
+from rootless.runtime import userns
+from rootless.runtime.plan import Files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.engine.records import Container
+    from rootless.model.host import Modes
+    from rootless.model.spec import ContainerSpec
+    from rootless.paths import Paths
+
+
+def lower_directories(paths: Paths, spec: ContainerSpec, *, mapping_key: str) -> tuple[str, ...]:
+    """Return the extracted layers of the container's image, bottom first.
+
+    Raises:
+        NotFound: one is gone; the store was changed behind our back.
+    """
+    base = os.path.join(paths.snapshots, mapping_key)
+    lowers = tuple(os.path.join(base, chain_id.removeprefix("sha256:")) for chain_id in spec.layers)
+    for path in lowers:
+        if not os.path.isdir(path):
+            raise NotFound(
+                f"cannot find a layer of image {spec.image}",
+                on=path,
+                hint=f"`rootless pull {spec.image}` brings it back",
+                reference="missing-layer",
+            )
+    return lowers
+
+
+def prepare(paths: Paths, container: Container, modes: Modes) -> Files:
+    """Make the directories that the plan names; idempotent, so that a container can start again.
+
+    Raises:
+        RootlessError: a layer is missing, or the copy of the image failed.
+    """
+    lowers = lower_directories(paths, container.spec, mapping_key=modes.mapping.key)
+    storage = container.spec.storage or modes.storage
+    rootfs = container.path("rootfs")
+    if storage == "copy":
+        _copy_image(paths, lowers, rootfs, modes)
+    else:
+        for name in ("rootfs", "upper", "work"):
+            os.makedirs(container.path(name), mode=0o755, exist_ok=True)
+    for name in NET_FILES:
+        os.close(os.open(container.path(name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    return Files(
+        rootfs=rootfs,
+        run_dir=paths.run,
+        lowers=lowers,
+        upper=container.path("upper"),
+        work=container.path("work"),
+        hosts=container.path("hosts"),
+        hostname=container.path("hostname"),
+        resolv_conf=container.path("resolv.conf"),
+        volumes={
+            mount.source: volumes.data_directory(paths, mount.source)
+            for mount in container.spec.mounts
+            if mount.kind == "volume"
+        },
+    )
+
+
+def _copy_image(paths: Paths, lowers: tuple[str, ...], rootfs: str, modes: Modes) -> None:
+    """Make the whole root file system as a copy, complete or not at all."""
+    if os.path.isdir(rootfs):
+        return
+    draft = rootfs + ".new"
+    userns.remove_tree(draft, mapping=modes.mapping, run_dir=paths.run)
+
+    os.mkdir(draft, 0o755)
+    userns.run_inside(modes.mapping, paths.run, lambda: _flatten(lowers, draft))
+    os.rename(draft, rootfs)
+
+
+def _flatten(lowers: tuple[str, ...], target: str) -> None:
+    """Runs in the user namespace, where the files' ids are known."""
+    from layers.flatten import flatten  # only where no overlay works
+
+    os.umask(0)
+    fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    flatten(lowers, fd)
