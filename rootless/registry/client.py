@@ -159,7 +159,7 @@ class HttpClient:
                 with trio.CancelScope(shield=True):
                     await response.aclose()
             location = response.headers.get("location", "")
-            insecure = self.settings.tls_verify is False
+            insecure = not self.settings.tls_verify
             target = next_hop(location, visited=visited, insecure=insecure)
             home = home and keeps_credentials(url, target)  # once away, never again: B8
             if not home:

@@ -100,8 +100,8 @@ class RegistrySettings:
     """How to reach registries, decided once per command.
 
     Attributes:
-        tls_verify: None is the default (verified TLS; plain HTTP on loopback only), True refuses plain
-            HTTP everywhere, False accepts any certificate and plain HTTP.
+        tls_verify: False accepts any certificate, and plain HTTP from any host; True accepts plain HTTP from
+            loopback only.
         environment: of the calling process; read here are DOCKER_CONFIG, REGISTRY_AUTH_FILE,
             XDG_RUNTIME_DIR, XDG_CONFIG_HOME, HOME, SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables.
             All of it goes to credential helpers, which are the user's own programs.
@@ -114,7 +114,7 @@ class RegistrySettings:
         self,
         *,
         environment: Mapping[str, str],
-        tls_verify: bool | None = None,
+        tls_verify: bool = True,
         deadlines: Deadlines | None = None,
     ) -> None:
         self.environment = environment

@@ -41,7 +41,7 @@ def make_context(settings: RegistrySettings, registry: str) -> ssl.SSLContext:
     """
     import ssl
 
-    if settings.tls_verify is False:
+    if not settings.tls_verify:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -90,7 +90,7 @@ class Authorizer:
         realm = check_realm(
             challenge.parameters["realm"],
             registry=api_host(self._domain),
-            insecure=self._client.settings.tls_verify is False,
+            insecure=not self._client.settings.tls_verify,
         )
         scope = pull_scope(self._path)
         if credential and credential.identity_token:

@@ -61,7 +61,7 @@ class RegistrySource:
         self._host = api_host(reference.domain)
         self._client = HttpClient(settings, self._host)
         self._authorizer = Authorizer(self._client, domain=reference.domain, path=reference.path)
-        self._schemes = _schemes(host_of(self._host), settings.tls_verify)
+        self._schemes = _schemes(host_of(self._host), tls_verify=settings.tls_verify)
         self._reached = False
 
     async def __aenter__(self) -> Self:
@@ -202,17 +202,15 @@ class _Retry:
         await trio.sleep(pause)
 
 
-def _schemes(host: str, tls_verify: bool | None) -> list[str]:
+def _schemes(host: str, *, tls_verify: bool) -> list[str]:
     """Return the schemes to try, in order.
 
     Plain HTTP is for this machine, or where the user gave up on TLS. On loopback it is tried first: a
     registry there is nearly always plain, and TLS costs 20 ms to find that out.
     """
-    if tls_verify is False:
-        return ["http", "https"] if is_loopback(host) else ["https", "http"]
-    if tls_verify is None and is_loopback(host):
+    if is_loopback(host):
         return ["http", "https"]
-    return ["https"]
+    return ["https"] if tls_verify else ["https", "http"]
 
 
 def _shown_repository(reference: Reference) -> str:

@@ -1,0 +1,85 @@
+"""`rootless pull`: bring an image from a registry, or from a directory, and unpack it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rootless.cli import foreground, output
+from rootless.cli.args import Command
+from rootless.cli.run_table import PULL_OPTIONS
+from rootless.engine import modes
+from rootless.errors import UsageError
+from rootless.paths import find_paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless._entry import GlobalOptions
+    from rootless.cli.args import Parsed
+    from rootless.engine.images import PullOptions
+
+TABLE = Command(
+    "pull",
+    "[OPTIONS] NAME[:TAG|@DIGEST]",
+    "Download an image from a registry",
+    options=PULL_OPTIONS,
+    min_positionals=1,
+    max_positionals=1,
+    completes="images",
+)
+
+
+def main(argv: list[str], options: GlobalOptions) -> int:
+    """Pull one image; the last line of output is its name, or with -q its id."""
+    parsed = TABLE.parse(argv)
+    paths = find_paths(options.root)
+    paths.ensure()
+    # Modes are probed before trio is imported: a process with threads cannot make namespaces.
+    _, mode = modes.load_modes(paths)
+
+    from rootless.cli.progress import make_progress
+    from rootless.engine import images
+
+    quiet = parsed.flag("quiet")
+    pulled = images.pull_blocking(
+        paths,
+        mode,
+        parsed.positionals[0],
+        options=pull_options(parsed),
+        progress=make_progress(quiet=quiet),
+    )
+    for note in pulled.notes:
+        foreground.notice(note)
+    if quiet:
+        output.write(pulled.image_id + "\n")
+    else:
+        output.write(f"Digest: {pulled.digest}\nStatus: {pulled.status_text}\n{pulled.name}\n")
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return 0
+
+
+def pull_options(parsed: Parsed) -> PullOptions:
+    """Return what the command line and the environment say about a pull.
+
+    Raises:
+        UsageError: --platform is no platform.
+    """
+    from layers.errors import InvalidPlatform
+    from layers.manifest import Platform
+    from rootless.engine.images import PullOptions
+    from rootless.registry.settings import Deadlines, RegistrySettings
+
+    platform = None
+    if parsed.text("platform"):
+        try:
+            platform = Platform.parse(parsed.text("platform"))
+        except InvalidPlatform as exc:
+            raise UsageError(exc.message, on=parsed.text("platform"), hint=exc.hint or None) from exc
+    settings = RegistrySettings(
+        environment=dict(os.environ),
+        tls_verify=parsed.flag("tls-verify"),
+        # for tests, and for networks that the defaults do not fit
+        deadlines=Deadlines.parse(os.environ.get("ROOTLESS_REGISTRY_DEADLINES", "")),
+    )
+    return PullOptions(settings=settings, platform=platform)

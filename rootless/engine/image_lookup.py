@@ -1,0 +1,110 @@
+"""Find images of the store: names, ids, configs. Reads only. Ring 1, no trio."""
+
+from __future__ import annotations
+
+import os
+
+from layers.errors import AmbiguousImage, ImageNotFound, LayersError
+from layers.manifest import chain_ids
+from layers.store.directory import ImageLayout
+from rootless.errors import ImageError, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from layers.digest import Digest
+    from layers.index import ImageEntry
+    from layers.manifest import ImageConfig, Manifest
+    from layers.store.base import Image
+    from rootless.paths import Paths
+
+PLAIN_SIZES = "io.rootless.layer-sizes"
+"""Annotation of an entry: sizes of the uncompressed layers, bottom first, comma-separated; 0 is unknown."""
+
+
+class LocalImage:
+    """An image of this store.
+
+    Attributes:
+        name: canonical reference, None if it lost its name.
+        image_id: digest of the config.
+        chain_ids: names of its layers' snapshots, bottom first.
+        repo_digest: what the registry gave for the name, "" for none.
+        size_bytes: of the uncompressed layers, of the compressed ones where that is unknown.
+    """
+
+    __slots__ = ("chain_ids", "config", "entry", "image_id", "manifest", "name", "repo_digest")
+
+    def __init__(self, image: Image) -> None:
+        self.entry: ImageEntry = image.entry
+        self.manifest: Manifest = image.manifest
+        self.config: ImageConfig = image.config
+        self.name = image.entry.name
+        self.image_id: Digest = image.id
+        self.repo_digest = image.entry.repo_digest
+        self.chain_ids = chain_ids(image.config.diff_ids)
+
+    @property
+    def size_bytes(self) -> int:
+        plain = plain_sizes(self.entry, len(self.manifest.layers))
+        return sum(size or layer.size for size, layer in zip(plain, self.manifest.layers, strict=True))
+
+
+def find_image(paths: Paths, query: str, *, snapshots_key: str = "") -> LocalImage:
+    """Return the image that a user means: by name, id, unique prefix of an id, or digest.
+
+    Args:
+        snapshots_key: of the id mapping that is to run it; an image that was pulled under another one counts
+            as missing, and pulling it again unpacks what is here already. "" does not look.
+
+    Raises:
+        NotFound: there is none, or a prefix fits several.
+        ImageError: it is here, but damaged.
+    """
+    layout = ImageLayout(paths.store, locks=paths.locks)
+    try:
+        image = LocalImage(layout.load_image(layout.resolve(query)))
+    except AmbiguousImage as exc:
+        raise NotFound(exc.message, on=query, hint=exc.hint, reference="ambiguous-id") from exc
+    except ImageNotFound as exc:
+        raise not_found(query) from exc
+    except LayersError as exc:
+        raise ImageError(
+            exc.message, on=f"{query}: {exc.on}", hint=exc.hint, reference=exc.reference
+        ) from exc
+    if snapshots_key and missing_snapshots(paths, snapshots_key, image):
+        raise not_found(query)
+    return image
+
+
+def missing_snapshots(paths: Paths, key: str, image: LocalImage) -> list[Digest]:
+    """Return the chain ids of an image that are not unpacked under an id mapping."""
+    parent = os.path.join(paths.snapshots, key)
+    return [chain for chain in image.chain_ids if not os.path.isdir(os.path.join(parent, chain.encoded))]
+
+
+def iter_images(paths: Paths) -> Iterator[LocalImage]:
+    """Iterate over all images, one item per name, in no special order; damaged ones are passed over."""
+    layout = ImageLayout(paths.store, locks=paths.locks)
+    for entry in layout.entries():
+        try:
+            yield LocalImage(layout.load_image(entry))
+        except LayersError:
+            continue  # another tool's artifact, or a damaged image: `rmi` by digest can still remove it
+
+
+def plain_sizes(entry: ImageEntry, count: int) -> list[int]:
+    """Return the recorded sizes of an entry's uncompressed layers, 0 for each unknown one."""
+    parts = entry.annotations.get(PLAIN_SIZES, "").split(",")
+    sizes = [int(part) if part.isascii() and part.isdigit() and len(part) < 19 else 0 for part in parts]
+    return sizes if len(sizes) == count else [0] * count
+
+
+def not_found(query: str) -> NotFound:
+    """Return the error for an image that is not here."""
+    return NotFound(
+        f"no such image: {query}",
+        hint="`rootless images` lists them, `rootless pull` brings one",
+        reference="no-such-image",
+    )
