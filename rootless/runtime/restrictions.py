@@ -129,7 +129,8 @@ def _sysctl(name: str) -> int | None:
 
 def _root_is_mount() -> bool:
     try:
-        return any(entry.target == b"/" for entry in mountinfo.parse(procfs.read("/proc/self/mountinfo")))
+        with open("/proc/self/mountinfo", "rb") as file:
+            return any(entry.target == b"/" for entry in mountinfo.parse(file.read()))
     except (OSError, ValueError):
         return True
 
