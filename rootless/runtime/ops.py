@@ -1,0 +1,388 @@
+"""The operations that plans are made of: each can say what it does, and do it.
+
+`describe()` is pure, one line, an imperative: `--log-level debug` prints it and errors quote it. `prepare()`
+opens what lies on the host before any mount is made (a bind of / must not contain the container itself).
+`execute()` runs in the container's first process, in its namespaces, before pivot_root unless it says
+otherwise. An operation raises OSError, or RootlessError when it knows better. Ring 1.
+
+Targets are resolved by `runtime.rootfs` alone. Devices and terminals: `runtime.devices`; the root file
+system: `runtime.roots`; volumes: `runtime.volumes`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from _socket import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, socket
+
+from rootless.errors import RuntimeSetupError
+from rootless.linux import calls, const
+from rootless.runtime import mounting
+from rootless.runtime.rootfs import (
+    IN_ROOT,
+    ensure_directory,
+    ensure_file,
+    open_in_root,
+    open_plain_directory,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_NO_LINKS = IN_ROOT | const.RESOLVE_NO_SYMLINKS
+_PROPAGATION = {"private": const.MS_PRIVATE, "slave": const.MS_SLAVE, "shared": const.MS_SHARED}
+
+
+class Context:
+    """What operations hand to later ones; all descriptors are closed by the process's entrance.
+
+    Attributes:
+        root_fd: the container's root file system, once it is mounted.
+        dev_fd, pts_fd: the mounts of /dev and /dev/pts; -1 when the user mounts an own /dev.
+        null_fd: the host's /dev/null, which masks files (never the one that a path in the rootfs names).
+        empty_fd: a detached, empty, read-only tmpfs that masks directories; -1 until needed.
+        console_master, console_slave: the terminal, with Process.tty.
+    """
+
+    __slots__ = ("console_master", "console_slave", "dev_fd", "empty_fd", "null_fd", "pts_fd", "root_fd")
+
+    def __init__(self) -> None:
+        self.root_fd = self.dev_fd = self.pts_fd = self.null_fd = self.empty_fd = -1
+        self.console_master = self.console_slave = -1
+
+    def null(self) -> int:
+        """Return a descriptor of the host's null device, checked to be it (CVE-2025-31133)."""
+        if self.null_fd < 0:
+            fd = os.open("/dev/null", const.O_PATH | os.O_CLOEXEC)
+            info = os.fstat(fd)
+            if not stat.S_ISCHR(info.st_mode) or info.st_rdev != os.makedev(1, 3):
+                raise RuntimeSetupError("cannot mask files: the host's /dev/null is not the null device")
+            self.null_fd = fd
+        return self.null_fd
+
+    def empty(self) -> int:
+        if self.empty_fd < 0:
+            attributes = mounting.SAFE | const.MOUNT_ATTR_RDONLY
+            self.empty_fd = mounting.new_filesystem("tmpfs", [("mode", "755")], attributes=attributes)
+        return self.empty_fd
+
+
+class Op:
+    """The base: an operation with nothing to prepare."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        raise NotImplementedError
+
+    def prepare(self, context: Context) -> None:
+        """Open what is needed from the host."""
+
+    def execute(self, context: Context) -> None:
+        raise NotImplementedError
+
+
+class Isolate(Op):
+    """Cut this mount namespace off from the host's: nothing that is mounted here appears there."""
+
+    __slots__ = ("receive",)
+
+    def __init__(self, *, receive: bool) -> None:
+        self.receive = receive  # host mounts still come in, for -v …:rslave and rshared
+
+    def describe(self) -> str:
+        return f"make all mounts {'slaves of the host' if self.receive else 'private'}"
+
+    def execute(self, context: Context) -> None:
+        kind = const.MS_SLAVE if self.receive else const.MS_PRIVATE
+        calls.mount(None, "/", None, const.MS_REC | kind)
+
+
+class Proc(Op):
+    """/proc of the new pid namespace, or the host's where a new one is refused (a masked /proc around us)."""
+
+    __slots__ = ("fresh",)
+
+    def __init__(self, *, fresh: bool) -> None:
+        self.fresh = fresh
+
+    def describe(self) -> str:
+        return "mount proc on /proc" if self.fresh else "bind the outer /proc on /proc"
+
+    def execute(self, context: Context) -> None:
+        target = open_plain_directory(context.root_fd, "proc")
+        mount_fd = -1
+        if self.fresh:
+            mount_fd = _new_or_refused("proc", mounting.SAFE)
+        if mount_fd < 0:
+            mount_fd = _copy_host_tree("/proc", mounting.SAFE)
+        _attach(mount_fd, target)
+
+
+class Sys(Op):
+    """/sys: new where this user namespace owns the network namespace, else the host's, read-only."""
+
+    __slots__ = ("fresh", "read_only")
+
+    def __init__(self, *, fresh: bool, read_only: bool) -> None:
+        self.fresh = fresh
+        self.read_only = read_only
+
+    def describe(self) -> str:
+        what = "mount sysfs on /sys" if self.fresh else "bind the host's /sys on /sys"
+        return what + (" (read-only)" if self.read_only else "")
+
+    def execute(self, context: Context) -> None:
+        target = open_plain_directory(context.root_fd, "sys")
+        attributes = mounting.SAFE | (const.MOUNT_ATTR_RDONLY if self.read_only else 0)
+        mount_fd = -1
+        if self.fresh:
+            mount_fd = _new_or_refused("sysfs", attributes)
+        if mount_fd < 0:
+            mount_fd = _copy_host_tree("/sys", attributes)
+        _attach(mount_fd, target)
+
+
+class Cgroup(Op):
+    """/sys/fs/cgroup: cgroup2 as this cgroup namespace sees it, else the host's tree, else nothing."""
+
+    __slots__ = ("read_only",)
+
+    def __init__(self, *, read_only: bool) -> None:
+        self.read_only = read_only
+
+    def describe(self) -> str:
+        return "mount cgroup2 on /sys/fs/cgroup" + (" (read-only)" if self.read_only else "")
+
+    def execute(self, context: Context) -> None:
+        try:
+            target = open_in_root(context.root_fd, "sys/fs/cgroup", resolve=_NO_LINKS)
+        except FileNotFoundError:
+            return  # a kernel without cgroups
+        attributes = mounting.SAFE | (const.MOUNT_ATTR_RDONLY if self.read_only else 0)
+        try:
+            mount_fd = mounting.new_filesystem("cgroup2", attributes=attributes)
+        except OSError:
+            if calls.fstatfs_type(target) != const.SYSFS_MAGIC:
+                return  # the copy of the host's /sys brought its cgroup mounts along
+            try:
+                mount_fd = _copy_host_tree("/sys/fs/cgroup", attributes)
+            except OSError:
+                return  # nothing to show; the container runs without
+        _attach(mount_fd, target)
+
+
+class Tmpfs(Op):
+    """A tmpfs on a path of the container, made if missing."""
+
+    __slots__ = ("attributes", "options", "target")
+
+    def __init__(self, target: str, options: Iterable[tuple[str, str]], *, attributes: int) -> None:
+        self.target = target
+        self.options = tuple(options)
+        self.attributes = attributes
+
+    def describe(self) -> str:
+        options = ",".join(f"{name}={value}" if value else name for name, value in self.options)
+        return f"mount tmpfs on {self.target} ({options or 'defaults'})"
+
+    def execute(self, context: Context) -> None:
+        target = ensure_directory(context.root_fd, self.target)
+        _attach(mounting.new_filesystem("tmpfs", self.options, attributes=self.attributes), target)
+
+
+class Bind(Op):
+    """A file or directory of the host at a path of the container.
+
+    Attributes:
+        attributes: MOUNT_ATTR_* for it and, if recursive, for all mounts below it.
+        propagation: as in model.spec.Mount; an "r" in front means the mounts below too.
+        create_source: make a missing host directory.
+    """
+
+    __slots__ = ("_tree", "attributes", "create_source", "propagation", "recursive", "source", "target")
+
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        *,
+        attributes: int = 0,
+        propagation: str = "rprivate",
+        recursive: bool = True,
+        create_source: bool = False,
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.attributes = attributes
+        self.propagation = propagation
+        self.recursive = recursive
+        self.create_source = create_source
+        self._tree = -1
+
+    def describe(self) -> str:
+        flags = "ro" if self.attributes & const.MOUNT_ATTR_RDONLY else "rw"
+        extra = "" if self.propagation == "rprivate" else "," + self.propagation
+        return f"bind {self.source} on {self.target} ({flags}{extra})"
+
+    def prepare(self, context: Context) -> None:
+        self._tree = self._open_source()
+
+    def execute(self, context: Context) -> None:
+        tree = self._tree
+        if stat.S_ISDIR(os.fstat(tree).st_mode):
+            target = ensure_directory(context.root_fd, self.target)
+        else:
+            target = ensure_file(context.root_fd, self.target)
+        mounting.attach(tree, target)
+        if self.attributes:  # attached, so that kernels without mount_setattr can do it too; nobody is inside
+            mounting.set_attributes(tree, self.attributes, recursive=self.recursive)
+        os.close(target)
+        os.close(tree)
+
+    def _open_source(self) -> int:
+        try:
+            fd = os.open(self.source, const.O_PATH | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if not self.create_source:
+                raise
+            os.makedirs(self.source, 0o755, exist_ok=True)
+            fd = os.open(self.source, const.O_PATH | os.O_CLOEXEC)
+        tree = mounting.copy_tree(fd, recursive=self.recursive)
+        os.close(fd)
+        kind = self.propagation.removeprefix("r")
+        if kind != "private":
+            mounting.set_propagation(tree, _PROPAGATION[kind], recursive=self.propagation != kind)
+        return tree
+
+
+class Mask(Op):
+    """Hide a path of /proc or /sys: a file behind the null device, a directory behind an empty one."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path  # a "*" in one component stands for any
+
+    def describe(self) -> str:
+        return f"mask {self.path}"
+
+    def execute(self, context: Context) -> None:
+        for path in _expand(context.root_fd, self.path):
+            try:
+                target = open_in_root(context.root_fd, path, resolve=_NO_LINKS)
+            except FileNotFoundError:
+                continue
+            directory = stat.S_ISDIR(os.fstat(target).st_mode)
+            cover = context.empty() if directory else context.null()
+            _attach(mounting.copy_tree(cover, recursive=False), target)
+
+
+class ReadOnly(Op):
+    """Make a path of /proc read-only, with all below it."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def describe(self) -> str:
+        return f"make {self.path} read-only"
+
+    def execute(self, context: Context) -> None:
+        try:
+            target = open_in_root(context.root_fd, self.path, resolve=_NO_LINKS)
+        except FileNotFoundError:
+            return
+        tree = mounting.copy_tree(target)
+        mounting.attach(tree, target)
+        mounting.set_attributes(tree, const.MOUNT_ATTR_RDONLY)
+        os.close(tree)
+        os.close(target)
+
+
+class Hostname(Op):
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def describe(self) -> str:
+        return f"set the hostname {self.name}"
+
+    def execute(self, context: Context) -> None:
+        calls.sethostname(self.name)
+
+
+class Loopback(Op):
+    """Bring `lo` up; open low ports and ping to all users of our own network namespace, as Docker does."""
+
+    __slots__ = ("gids",)
+
+    def __init__(self, *, gids: int) -> None:
+        self.gids = gids
+
+    def describe(self) -> str:
+        return "bring the loopback interface up"
+
+    def execute(self, context: Context) -> None:
+        sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC)
+        request = bytearray(40)  # struct ifreq: name[16], then short ifr_flags (man 7 netdevice)
+        request[:2] = b"lo"
+        request[16:18] = b"\x41\x00"  # IFF_UP | IFF_RUNNING, little endian on both machines
+        fcntl.ioctl(sock.fileno(), 0x8914, request)  # SIOCSIFFLAGS
+        sock.close()
+        for name, value in (
+            ("ip_unprivileged_port_start", "0"),
+            ("ping_group_range", f"0 {self.gids - 1}"),
+        ):
+            try:
+                fd = os.open(f"/proc/sys/net/ipv4/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            except OSError:
+                continue  # read-only around us, or an older kernel: comfort, not need
+            try:
+                os.write(fd, value.encode())
+            except OSError:
+                pass
+            finally:
+                os.close(fd)
+
+
+def _new_or_refused(fstype: str, attributes: int) -> int:
+    """Return a new mount, -1 where the kernel refuses because the one around us is partly covered."""
+    try:
+        return mounting.new_filesystem(fstype, attributes=attributes)
+    except PermissionError:
+        return -1
+
+
+def _attach(mount_fd: int, target_fd: int) -> None:
+    """Attach and close both."""
+    mounting.attach(mount_fd, target_fd)
+    os.close(mount_fd)
+    os.close(target_fd)
+
+
+def _copy_host_tree(path: str, attributes: int) -> int:
+    fd = os.open(path, const.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    tree = mounting.copy_tree(fd)
+    os.close(fd)
+    mounting.set_attributes(tree, attributes)
+    return tree
+
+
+def _expand(root_fd: int, path: str) -> list[str]:
+    """Return the paths that a pattern with one "*" at the end of a component matches."""
+    if "*" not in path:
+        return [path]
+    before, _, after = path.partition("*")
+    directory, _, prefix = before.rpartition("/")
+    try:
+        fd = open_in_root(root_fd, directory, os.O_RDONLY | os.O_DIRECTORY, resolve=_NO_LINKS)
+    except FileNotFoundError:
+        return []
+    names = [name for name in os.listdir(fd) if name.startswith(prefix)]
+    os.close(fd)
+    return [f"{directory}/{name}{after}" for name in names]

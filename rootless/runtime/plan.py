@@ -1,0 +1,371 @@
+"""From what a container should be to the operations that make it on this host. Pure.
+
+`make_plan` decides, `runtime.stages` does. The order of operations is part of the security: the image's own
+/proc, /sys and /dev are covered before anything below them is touched, what the user mounts comes after, and
+masks come last, so that nothing can be mounted over them. Ring 1.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from rootless.errors import UsageError
+from rootless.linux import const
+from rootless.model.value import Value
+from rootless.runtime import devices, mounting, ops, roots
+from rootless.runtime.process import ProcessPlan, plan_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rootless.model.host import HostFacts, IdMapping, Modes
+    from rootless.model.spec import ContainerSpec, Mount
+
+MASKED_PATHS = (  # what Docker or Podman mask at their newest
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/system/cpu/cpu*/thermal_throttle",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+)
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_BELOW_PROC = frozenset(  # files that lxcfs and its like replace; runc allows the same
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo",
+        "diskstats",
+        "loadavg",
+        "meminfo",
+        "net/dev",
+        "slabinfo",
+        "stat",
+        "swaps",
+        "uptime",
+    )
+)
+_TMPFS_ATTRIBUTES = {
+    "noexec": const.MOUNT_ATTR_NOEXEC,
+    "nosuid": const.MOUNT_ATTR_NOSUID,
+    "nodev": const.MOUNT_ATTR_NODEV,
+    "noatime": const.MOUNT_ATTR_NOATIME,
+    "nodiratime": const.MOUNT_ATTR_NODIRATIME,
+    "strictatime": const.MOUNT_ATTR_STRICTATIME,
+}
+_TMPFS_CLEARS = {
+    "exec": const.MOUNT_ATTR_NOEXEC,
+    "suid": const.MOUNT_ATTR_NOSUID,
+    "dev": const.MOUNT_ATTR_NODEV,
+}
+_TTY_GID = 5
+
+
+class Files(Value):
+    """Where the parts of a container lie on the host.
+
+    Attributes:
+        rootfs: existing directory: the mount point, or with storage "copy" the whole root file system.
+        lowers: snapshots of the image's layers, bottom first. upper, work: existing; unused with "copy".
+        hosts, hostname, resolv_conf: existing files, bound as they are; later writes must be in place (a
+            rename would leave the container with the old file). "" leaves the image's own.
+        volumes: volume name → its existing data directory.
+        run_dir: Paths.run.
+    """
+
+    __slots__ = (
+        "hostname",
+        "hosts",
+        "lowers",
+        "resolv_conf",
+        "rootfs",
+        "run_dir",
+        "upper",
+        "volumes",
+        "work",
+    )
+
+    def __init__(
+        self,
+        *,
+        rootfs: str,
+        run_dir: str,
+        lowers: tuple[str, ...] = (),
+        upper: str = "",
+        work: str = "",
+        hosts: str = "",
+        hostname: str = "",
+        resolv_conf: str = "",
+        volumes: Mapping[str, str] | None = None,
+    ) -> None:
+        self.rootfs = rootfs
+        self.run_dir = run_dir
+        self.lowers = lowers
+        self.upper = upper
+        self.work = work
+        self.hosts = hosts
+        self.hostname = hostname
+        self.resolv_conf = resolv_conf
+        self.volumes = dict(volumes or {})
+
+
+class Plan:
+    """What `runtime.stages.start` does.
+
+    Attributes:
+        name: of the container, for messages.
+        mapping, run_dir: how the user namespace is made.
+        clone_flags: namespaces that the first process is born into.
+        network_owner: (pid, start time) of the process whose network namespace is joined, or None.
+        fuse: command line of fuse-overlayfs, () for none.
+        ops: in order; the last one is the pivot.
+        init: a small reaper is process 1 (--init).
+    """
+
+    __slots__ = (
+        "clone_flags",
+        "fuse",
+        "init",
+        "mapping",
+        "name",
+        "network_owner",
+        "ops",
+        "process",
+        "run_dir",
+    )
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        mapping: IdMapping,
+        run_dir: str,
+        clone_flags: int,
+        network_owner: tuple[int, int] | None,
+        fuse: tuple[str, ...],
+        ops: tuple[ops.Op, ...],
+        process: ProcessPlan,
+        init: bool,
+    ) -> None:
+        self.name = name
+        self.mapping = mapping
+        self.run_dir = run_dir
+        self.clone_flags = clone_flags
+        self.network_owner = network_owner
+        self.fuse = fuse
+        self.ops = ops
+        self.process = process
+        self.init = init
+
+
+def make_plan(
+    spec: ContainerSpec,
+    *,
+    modes: Modes,
+    facts: HostFacts,
+    files: Files,
+    network: str = "",
+    network_owner: tuple[int, int] | None = None,
+) -> Plan:
+    """Decide how to make a container.
+
+    Args:
+        network: name of the driver that was chosen; by default the spec's, else the host's best. "host" and
+            "container" mean no network namespace of its own, every other name means one.
+        network_owner: (pid, start time) of the first process of the container whose network is joined.
+    Raises:
+        UsageError: a mount target, capability, option or profile that is not possible.
+    Cost: no I/O but reading a seccomp profile, if one is named.
+    """
+    network = network or spec.network.driver or modes.network
+    storage = spec.storage or modes.storage
+    process = plan_process(spec.process, spec.security, modes.mapping)
+    own_network = network not in ("host", "container")
+    operations = (
+        ops.Isolate(receive=any(m.propagation.lstrip("r") in ("slave", "shared") for m in spec.mounts)),
+        _root_op(storage, files, volatile=spec.auto_remove),
+        *_kernel_ops(spec, facts, own_network=own_network),
+        *_device_ops(spec, tty_group=process.gids > _TTY_GID),
+        *_file_ops(spec, files),
+        *(_mount_op(mount, files) for mount in _by_depth(spec.mounts)),
+        *(ops.Bind(d.source, _check_target(d.target, kind="bind")) for d in spec.devices),
+        *_closing_ops(spec, process, own_network=own_network),
+    )
+    return Plan(
+        name=spec.name,
+        mapping=modes.mapping,
+        run_dir=files.run_dir,
+        clone_flags=_clone_flags(own_network=own_network),
+        network_owner=network_owner if network == "container" else None,
+        fuse=_fuse_command(facts.fuse_overlayfs, files) if storage == "fuse-overlayfs" else (),
+        ops=operations,
+        process=process,
+        init=spec.init,
+    )
+
+
+def describe(plan: Plan) -> list[str]:
+    """Return the plan as lines for `--log-level debug`."""
+    names = ("user", "mnt", "pid", "ipc", "uts", "cgroup") + (
+        ("net",) if plan.clone_flags & const.CLONE_NEWNET else ()
+    )
+    process = plan.process
+    lines = [f"map ids: {plan.mapping.mode} ({plan.mapping.key})", f"make namespaces: {' '.join(names)}"]
+    if plan.network_owner:
+        lines.append(f"join the network namespace of process {plan.network_owner[0]}")
+    if plan.fuse:
+        lines.append(f"run {plan.fuse[0]}")
+    lines += [op.describe() for op in plan.ops]
+    lines.append(f"become user {process.user or '0'} in {process.cwd}")
+    lines.append(f"keep capabilities {process.capabilities:#x}")
+    lines.append(f"install a seccomp filter of {len(process.seccomp) // 8} instructions")
+    lines.append("execute " + " ".join(process.argv))
+    return lines
+
+
+def _clone_flags(*, own_network: bool) -> int:
+    flags = const.CLONE_NEWUSER | const.CLONE_NEWNS | const.CLONE_NEWPID | const.CLONE_NEWIPC
+    flags |= const.CLONE_NEWUTS | const.CLONE_NEWCGROUP
+    return flags | (const.CLONE_NEWNET if own_network else 0)
+
+
+def _root_op(storage: str, files: Files, *, volatile: bool) -> ops.Op:
+    if storage == "overlay":
+        return roots.OverlayRoot(
+            files.rootfs, lowers=files.lowers, upper=files.upper, work=files.work, volatile=volatile
+        )
+    return roots.BindRoot(files.rootfs)
+
+
+def _fuse_command(program: str, files: Files) -> tuple[str, ...]:
+    for path in (*files.lowers, files.upper, files.work):
+        if ":" in path or "," in path or "\\" in path:
+            raise UsageError(
+                "cannot use fuse-overlayfs on a store whose path has a colon, comma or backslash",
+                on=path,
+                hint="choose another place with --root, or --storage=copy",
+            )
+    lowers = ":".join(reversed(files.lowers))
+    options = f"lowerdir={lowers},upperdir={files.upper},workdir={files.work}"
+    return (program, "-o", options, files.rootfs)
+
+
+def _kernel_ops(spec: ContainerSpec, facts: HostFacts, *, own_network: bool) -> Iterator[ops.Op]:
+    read_only = not spec.security.privileged
+    yield ops.Proc(fresh=facts.proc_mountable)
+    if not _has_target(spec, "/sys"):
+        yield ops.Sys(fresh=own_network, read_only=read_only)
+        if not _has_target(spec, "/sys/fs/cgroup"):
+            yield ops.Cgroup(read_only=read_only)
+
+
+def _device_ops(spec: ContainerSpec, *, tty_group: bool) -> Iterator[ops.Op]:
+    if not _has_target(spec, "/dev"):
+        yield devices.Dev()
+        for name in devices.NODES:
+            yield devices.Node(name)
+        yield devices.DevPts(tty_group=tty_group)
+        if not _has_target(spec, "/dev/shm"):  # noqa: S108  a mount point in the container
+            yield devices.Shm(size_bytes=spec.shm_size_bytes)
+        if not _has_target(spec, "/dev/mqueue"):
+            yield devices.Mqueue()
+        if spec.security.privileged:
+            yield devices.HostNodes()
+
+
+def _file_ops(spec: ContainerSpec, files: Files) -> Iterator[ops.Op]:
+    for source, target in (
+        (files.hosts, "/etc/hosts"),
+        (files.hostname, "/etc/hostname"),
+        (files.resolv_conf, "/etc/resolv.conf"),
+    ):
+        if source and not _has_target(spec, target):
+            yield ops.Bind(source, target)
+
+
+def _closing_ops(spec: ContainerSpec, process: ProcessPlan, *, own_network: bool) -> Iterator[ops.Op]:
+    if process.tty:
+        yield devices.Console(rows=process.rows, columns=process.columns)
+    if spec.security.mask_paths and not spec.security.privileged:
+        for path in MASKED_PATHS:
+            yield ops.Mask(path)
+        for path in READONLY_PATHS:
+            yield ops.ReadOnly(path)
+    if own_network:
+        yield ops.Loopback(gids=process.gids)
+    yield ops.Hostname(spec.hostname)
+    if spec.read_only:
+        yield roots.ReadOnlyRoot()
+    yield roots.Pivot()
+
+
+def _mount_op(mount: Mount, files: Files) -> ops.Op:
+    target = _check_target(mount.target, kind=mount.kind)
+    if mount.kind == "tmpfs":
+        return _tmpfs_op(mount, target)
+    if mount.kind == "volume":
+        from layers import removal  # noqa: F401  preloaded for the container's first process
+        from rootless.runtime.volumes import Volume  # most containers have no volume
+
+        data = files.volumes[mount.source]
+        return Volume(data, target, read_only=mount.read_only, copy="nocopy" not in mount.options)
+    return ops.Bind(
+        mount.source,
+        target,
+        attributes=const.MOUNT_ATTR_RDONLY if mount.read_only else 0,
+        propagation=mount.propagation,
+        create_source=mount.create_source,
+    )
+
+
+def _tmpfs_op(mount: Mount, target: str) -> ops.Op:
+    attributes = mounting.SAFE | (const.MOUNT_ATTR_RDONLY if mount.read_only else 0)
+    options = {"mode": "1777"}
+    for word in mount.options:
+        name, equals, value = word.partition("=")
+        if equals:
+            options[name] = value
+        elif name in _TMPFS_CLEARS:
+            attributes &= ~_TMPFS_CLEARS[name]
+        else:
+            attributes |= _TMPFS_ATTRIBUTES.get(
+                name, 0
+            )  # the rest is the kernel's default, or without effect
+    return ops.Tmpfs(target, options.items(), attributes=attributes)
+
+
+def _check_target(target: str, *, kind: str) -> str:
+    """Return a mount target as a normal absolute path.
+
+    Refused: what would take the place of the kernel's file systems, on which masks and the runtime's own
+    steps rely (CVE-2019-16884, CVE-2023-27561). A host directory on /sys or /dev is the user's own wish; a
+    volume there can be an image's.
+
+    Raises:
+        UsageError: it cannot be mounted on.
+    """
+    path = "/" + posixpath.normpath("/" + target).lstrip("/")
+    fixed = path == "/proc" or (path.startswith("/proc/") and path not in _BELOW_PROC)
+    if path == "/" or fixed or (kind != "bind" and path in ("/sys", "/dev", "/dev/pts")):
+        raise UsageError(
+            f"cannot mount on {path}: the container's own file system belongs there",
+            hint="choose another target; if it comes from the image's VOLUME, the image is broken or hostile",
+        )
+    return path
+
+
+def _has_target(spec: ContainerSpec, path: str) -> bool:
+    return any(posixpath.normpath(mount.target) == path for mount in spec.mounts)
+
+
+def _by_depth(mounts: tuple[Mount, ...]) -> list[Mount]:
+    """Sort so that a mount on /a comes before one on /a/b; equal depths keep the user's order."""
+    return sorted(mounts, key=lambda mount: posixpath.normpath(mount.target).count("/"))

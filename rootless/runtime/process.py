@@ -1,0 +1,408 @@
+"""The last steps before a program of a container runs; the same for its first process and for exec.
+
+`ProcessPlan` is pure data, made by `plan_process`. `Entrance` takes a process that is already inside the
+container's namespaces to the program: user, working directory, limits, terminal, capabilities, filter, exec.
+Nothing is imported on that way: the interpreter's library may be out of sight.
+
+Order, and why:
+1. The user is looked up and the working directory opened with the container root's rights, as Docker does it.
+2. Supplementary groups, gid, uid, in this order: each needs the privilege that the next one gives up.
+3. The seccomp filter needs CAP_SYS_ADMIN or no_new_privs: it is installed after setresuid (which keeps the
+   permitted set, PR_SET_KEEPCAPS) and before the capabilities fall. What follows it is capset, prctl,
+   close_range and execve, which every usable filter allows.
+4. All descriptors above 2 are closed by exec (they are close-on-exec) and, for those that a caller leaked
+   into us, by close_range (CVE-2024-21626).
+Ring 1.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import signal
+
+from rootless.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, RuntimeSetupError, os_error_text
+from rootless.linux import calls, const
+from rootless.model.value import Value
+from rootless.runtime import caps, seccomp, users
+from rootless.runtime.rootfs import ensure_directory, open_in_root, read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from rootless.model.host import IdMapping
+    from rootless.model.spec import Process, Security, Ulimit
+
+
+class ProcessPlan(Value):
+    """A program and all that the kernel will hold of it.
+
+    Attributes:
+        argv, env, cwd, user, groups, umask, ulimits, tty, rows, columns: as in model.spec.Process.
+        capabilities: mask of the permitted, effective and bounding sets; inheritable and ambient are empty
+            (CVE-2022-24769).
+        seccomp: struct sock_filter[], b"" for none.
+        single: one id is mapped: another uid is shown through a nested user namespace, groups cannot be set.
+        uids, gids: how many ids are mapped.
+    """
+
+    __slots__ = (
+        "argv",
+        "capabilities",
+        "columns",
+        "cwd",
+        "env",
+        "gids",
+        "groups",
+        "no_new_privileges",
+        "rows",
+        "seccomp",
+        "single",
+        "tty",
+        "uids",
+        "ulimits",
+        "umask",
+        "user",
+    )
+
+    def __init__(
+        self,
+        *,
+        argv: tuple[str, ...],
+        env: tuple[str, ...],
+        cwd: str,
+        user: str,
+        groups: tuple[str, ...],
+        umask: int,
+        ulimits: tuple[Ulimit, ...],
+        tty: bool,
+        rows: int,
+        columns: int,
+        capabilities: int,
+        seccomp: bytes,
+        no_new_privileges: bool,
+        single: bool,
+        uids: int,
+        gids: int,
+    ) -> None:
+        self.argv = argv
+        self.env = env
+        self.cwd = cwd
+        self.user = user
+        self.groups = groups
+        self.umask = umask
+        self.ulimits = ulimits
+        self.tty = tty
+        self.rows = rows
+        self.columns = columns
+        self.capabilities = capabilities
+        self.seccomp = seccomp
+        self.no_new_privileges = no_new_privileges
+        self.single = single
+        self.uids = uids
+        self.gids = gids
+
+
+def plan_process(process: Process, security: Security, mapping: IdMapping) -> ProcessPlan:
+    """Turn what was asked for into what the kernel gets.
+
+    Raises:
+        UsageError: an unknown capability, or a wrong seccomp profile.
+        RuntimeSetupError: a NUL byte in a word.
+    """
+    mask = caps.compute(security)
+    for word in (*process.argv, *process.env, process.cwd):
+        if "\0" in word:
+            raise RuntimeSetupError("cannot run a command whose words or environment hold a NUL", on=word)
+    return ProcessPlan(
+        argv=process.argv,
+        env=process.env,
+        cwd=process.cwd or "/",
+        user=process.user,
+        groups=process.groups,
+        umask=process.umask,
+        ulimits=process.ulimits,
+        tty=process.tty,
+        rows=process.rows,
+        columns=process.columns,
+        capabilities=mask,
+        seccomp=seccomp.compile_filter(security, mask),
+        no_new_privileges=security.no_new_privileges,
+        single=mapping.mode == "single",
+        uids=sum(count for _, _, count in mapping.uids),
+        gids=sum(count for _, _, count in mapping.gids),
+    )
+
+
+def environment(plan: ProcessPlan, home: str) -> dict[bytes, bytes]:
+    """Return the environment of the program: the plan's, and HOME if the plan has none. Pure."""
+    env = {}
+    for item in plan.env:
+        name, equals, value = item.partition("=")
+        if equals and name:
+            env[os.fsencode(name)] = os.fsencode(value)
+    env.setdefault(b"HOME", os.fsencode(home or "/"))
+    return env
+
+
+def candidates(name: str, path: str | None) -> list[str]:
+    """Return the files to try for a command word, in order (as execvp(3)). Pure."""
+    if "/" in name or not name:
+        return [name]
+    return [f"{directory or '.'}/{name}" for directory in (path or "").split(":")]
+
+
+class Entrance:
+    """The steps, in the order in which they must be called; each raises RuntimeSetupError."""
+
+    __slots__ = ("identity", "plan")
+
+    def __init__(self, plan: ProcessPlan) -> None:
+        self.plan = plan
+        self.identity = users.Identity(uid=0, gid=0, groups=(), home="")
+
+    def look_up_user(self, root_fd: int) -> None:
+        """Resolve the user in the container's own files, which are read as hostile."""
+        passwd = read_file(root_fd, "etc/passwd", max_bytes=users.MAX_FILE_BYTES)
+        group = read_file(root_fd, "etc/group", max_bytes=users.MAX_FILE_BYTES)
+        self.identity = users.find_identity(self.plan.user, self.plan.groups, passwd=passwd, group=group)
+        identity = self.identity
+        if self.plan.single:
+            return
+        for kind, number, count in (
+            ("user", identity.uid, self.plan.uids),
+            *(("group", group_id, self.plan.gids) for group_id in identity.groups),
+        ):
+            if number >= count:
+                raise RuntimeSetupError(
+                    f"cannot run as {kind} {number}: ids 0 to {count - 1} are mapped on this host",
+                    hint="an administrator can give this user more ids in /etc/subuid and /etc/subgid",
+                    reference="id-not-mapped",
+                )
+
+    def nest_user(self, proc_fd: int) -> None:
+        """Show the one mapped id as the wanted one (`single` mode), through a nested user namespace.
+
+        The user's file lies in the image, so its number is known only when the root file system stands
+        and the container's own namespace has its map. A child namespace maps that one id once more. Its
+        owner has all capabilities in it and none in the container's: a program that is not the
+        container's root loses them at exec anyway. Supplementary groups stay (setgroups is denied).
+
+        Args:
+            proc_fd: this process's own directory in a /proc that is trusted.
+        """
+        identity = self.identity
+        if not self.plan.single or (identity.uid, identity.gid) == (0, 0):
+            return
+        try:
+            calls.unshare(const.CLONE_NEWUSER)
+            # setgroups is denied already: the parent namespace's answer is inherited
+            _write(proc_fd, "uid_map", b"%d 0 1" % identity.uid)
+            _write(proc_fd, "gid_map", b"%d 0 1" % identity.gid)
+        except OSError as exc:
+            raise _failure(f"show user {identity.uid}", exc) from exc
+
+    def enter_directory(self, root_fd: int, *, create: bool) -> None:
+        """Go to the working directory, which must lie inside the container."""
+        try:
+            if create:
+                fd = ensure_directory(root_fd, self.plan.cwd)
+            else:
+                fd = open_in_root(root_fd, self.plan.cwd, const.O_PATH | os.O_DIRECTORY)
+        except OSError as exc:
+            raise _failure("enter the working directory", exc, on=self.plan.cwd) from exc
+        try:
+            os.fchdir(fd)
+            inside = os.getcwd().startswith("/")  # the kernel says "(unreachable)/…" for what is outside
+        except OSError as exc:
+            if exc.errno != errno.ENOENT:
+                raise _failure("enter the working directory", exc, on=self.plan.cwd) from exc
+            inside = False
+        finally:
+            os.close(fd)
+        if not inside:
+            raise RuntimeSetupError(
+                "cannot enter the working directory: it lies outside of the container",
+                on=self.plan.cwd,
+                reference="hostile-rootfs",
+            )
+
+    def set_limits(self) -> None:
+        """Apply --ulimit; raising a hard limit needs the host's administrator."""
+        if not self.plan.ulimits:
+            return
+        import resource  # preloaded by `preload`
+
+        for limit in self.plan.ulimits:
+            number = getattr(resource, "RLIMIT_" + limit.name.upper(), None)
+            if number is None:
+                raise RuntimeSetupError(f"unknown ulimit: {limit.name}", reference="ulimit")
+            try:
+                resource.setrlimit(number, (limit.soft, limit.hard))
+            except (OSError, ValueError) as exc:
+                _, hard = resource.getrlimit(number)
+                raise RuntimeSetupError(
+                    f"cannot set the limit {limit.name} to {limit.soft}:{limit.hard}: {exc}",
+                    hint=f"this user's hard limit on the host is {hard}",
+                    reference="ulimit",
+                ) from exc
+
+    def take_terminal(self, console_fd: int) -> None:
+        """Start a session whose controlling terminal is the console; it becomes 0, 1 and 2."""
+        import fcntl  # preloaded by the callers' modules
+
+        try:
+            os.setsid()
+            fcntl.ioctl(console_fd, const.TIOCSCTTY, 0)
+        except OSError as exc:
+            raise _failure("make the console the controlling terminal", exc) from exc
+        take_stdio((console_fd, console_fd, console_fd))
+
+    def drop_privileges(self) -> None:
+        """Become the user, with the plan's capabilities and filter."""
+        plan, identity = self.plan, self.identity
+        try:
+            os.umask(plan.umask)
+            if plan.no_new_privileges:
+                calls.prctl(const.PR_SET_NO_NEW_PRIVS, 1)
+            _drop_bounding(plan.capabilities)
+            calls.prctl(const.PR_SET_KEEPCAPS, 1)
+            if not plan.single:
+                os.setgroups(identity.groups)
+            os.setresgid(identity.gid, identity.gid, identity.gid)
+            os.setresuid(identity.uid, identity.uid, identity.uid)
+            effective, permitted, _ = calls.capget()
+            if effective != permitted:  # setresuid cleared the effective set
+                calls.capset(effective=permitted, permitted=permitted, inheritable=0)
+        except OSError as exc:
+            raise _failure(f"become user {identity.uid}:{identity.gid}", exc) from exc
+
+    def confine(self) -> None:
+        """Install the seccomp filter and let the capabilities fall; the thread can do little after this."""
+        plan = self.plan
+        try:
+            if plan.seccomp:
+                calls.seccomp_set_filter(plan.seccomp)
+        except OSError as exc:
+            raise _failure("install the seccomp filter", exc) from exc
+        try:
+            mask = plan.capabilities & calls.capget()[1]
+            calls.capset(effective=mask, permitted=mask, inheritable=0)
+        except OSError as exc:
+            raise _failure("set the capabilities", exc) from exc
+
+    def execute(self) -> NoReturn:
+        """Replace this process by the program.
+
+        Raises:
+            RuntimeSetupError: with exit code 127 (not found) or 126 (found, but cannot be executed).
+        """
+        env = environment(self.plan, self.identity.home)
+        name = self.plan.argv[0]
+        words = [os.fsencode(word) for word in self.plan.argv]
+        path = env.get(b"PATH")
+        error: OSError | None = None
+        for candidate in candidates(name, None if path is None else os.fsdecode(path)):
+            try:
+                os.execve(candidate, words, env)  # noqa: S606  running it is the purpose
+            except OSError as exc:
+                if exc.errno not in (errno.ENOENT, errno.ENOTDIR) and error is None:
+                    error = exc
+        raise _exec_failure(name, error)
+
+
+def preload(plan: ProcessPlan) -> None:
+    """Import what the steps need while the interpreter's library can still be seen."""
+    import fcntl  # noqa: F401
+
+    if plan.ulimits:
+        import resource  # noqa: F401
+    b"".decode("utf-8", "surrogateescape")
+
+
+def be_alone() -> None:
+    """In a forked child: leave behind what belongs to the parent's Python.
+
+    Garbage collection could close a descriptor number that we use for something else by now. Ignored
+    signals survive exec, and Python ignores SIGPIPE: a container's `yes | head` must not.
+    """
+    gc.disable()
+    for number in range(1, 32):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def take_stdio(fds: tuple[int, int, int]) -> None:
+    """Make three descriptors 0, 1 and 2, whatever numbers they have now."""
+    import fcntl  # preloaded by `preload`
+
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in fds]  # none may be overwritten by another
+    for number, fd in enumerate(high):
+        os.dup2(fd, number)
+        os.close(fd)
+
+
+def close_others(keep: tuple[int, ...]) -> None:
+    """Close all descriptors above 2 but these: what our caller leaked must not reach the container."""
+    first = 3
+    for fd in sorted(keep):
+        if fd > first:
+            calls.close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    calls.close_range(first)
+
+
+def _drop_bounding(mask: int) -> None:
+    """Drop what is not in the mask; the kernel's answer ends the list, not a /proc that may be forged."""
+    for number in range(64):
+        if mask >> number & 1:
+            continue
+        try:
+            calls.prctl(const.PR_CAPBSET_DROP, number)
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:
+                return
+            raise
+
+
+def _write(dir_fd: int, name: str, data: bytes) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _failure(what: str, exc: OSError, *, on: str | None = None) -> RuntimeSetupError:
+    return RuntimeSetupError(
+        f"cannot {what}: {os_error_text(exc)}", on=on or exc.filename, reference="process-setup"
+    )
+
+
+def _exec_failure(name: str, error: OSError | None) -> RuntimeSetupError:
+    if error is None:
+        exists = "/" in name and os.path.lexists(name)
+        if exists:
+            return RuntimeSetupError(
+                f"cannot run `{name}`: no such file or directory",
+                hint="the file is there, but the interpreter or loader that it names is not in the image",
+                reference="command-not-found",
+                exit_code=EXIT_NOT_FOUND,
+            )
+        where = "no such file or directory" if "/" in name else "executable file not found in $PATH"
+        return RuntimeSetupError(
+            f"cannot run `{name}`: {where}", reference="command-not-found", exit_code=EXIT_NOT_FOUND
+        )
+    hints = {
+        errno.ENOEXEC: "the file is for another architecture, or a script without a #! line",
+        errno.EACCES: "it is a directory, or not executable for this user",
+    }
+    return RuntimeSetupError(
+        f"cannot run `{name}`: {os_error_text(error)}",
+        hint=hints.get(error.errno or 0),
+        reference="command-not-executable",
+        exit_code=EXIT_NOT_EXECUTABLE,
+    )
