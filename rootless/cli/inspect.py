@@ -7,14 +7,13 @@ import json
 from rootless.cli import output, several
 from rootless.cli.args import Command, Option
 from rootless.engine import describe, records
-from rootless.errors import ImageError, NotFound
+from rootless.errors import NotFound
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from layers.store.base import Image
     from rootless._entry import GlobalOptions
     from rootless.paths import Paths
 
@@ -85,34 +84,15 @@ def _renderer(form: str) -> Any:
 
 
 def _image(paths: Paths, query: str) -> dict[str, Any]:
-    from layers.errors import AmbiguousImage, ImageNotFound, InvalidReference, LayersError
-    from layers.store.directory import ImageLayout
+    from rootless.engine import image_lookup  # not for containers
 
-    layout = ImageLayout(paths.store)
-    try:
-        image = layout.load_image(layout.resolve(query))
-        names = [e for e in layout.entries() if layout.image_id(e) == image.id]
-    except AmbiguousImage as exc:
-        raise NotFound(exc.message, on=exc.on, hint=exc.hint, reference="ambiguous-id") from exc
-    except (ImageNotFound, InvalidReference) as exc:
-        hint = "`rootless images` lists them"
-        raise NotFound(f"no such image: {query}", hint=hint, reference="no-such-image") from exc
-    except LayersError as exc:
-        raise ImageError(exc.message, on=exc.on or query, hint=exc.hint) from exc
-    return _describe_image(image, names)
-
-
-def _describe_image(image: Image, names: list[Any]) -> dict[str, Any]:
-    references = [entry.reference for entry in names if entry.reference is not None]
-    digests = [
-        f"{entry.reference.familiar_repository}@{entry.repo_digest}"
-        for entry in names
-        if entry.reference is not None and entry.repo_digest
-    ]
+    image = image_lookup.find_image(paths, query)
+    same = [other for other in image_lookup.iter_images(paths) if other.image_id == image.image_id]
+    named = [(other.repo_digest, other.entry.reference) for other in same if other.entry.reference]
     return describe.image_json(
         image.config,
-        image_id=str(image.id),
-        repo_tags=[reference.familiar for reference in references if not reference.digest],
-        repo_digests=sorted(set(digests)),
-        size_bytes=sum(layer.size for layer in image.manifest.layers),
+        image_id=str(image.image_id),
+        repo_tags=[name.familiar for _, name in named if not name.digest],
+        repo_digests=sorted({f"{name.familiar_repository}@{digest}" for digest, name in named if digest}),
+        size_bytes=image.size_bytes,
     )

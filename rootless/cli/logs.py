@@ -82,11 +82,12 @@ def main(argv: list[str], options: GlobalOptions) -> int:
 
 
 def find_tail(fd: int, lines: int) -> int:
-    """Return the offset from which a file has `lines` whole lines; reads backwards from its end."""
+    """Return the offset from which a file has `lines` whole lines; reads backwards from its end.
+
+    An unfinished last line is not counted.
+    """
     position = os.fstat(fd).st_size
     wanted = lines + 1  # the newline before the first line that is wanted
-    if position and os.pread(fd, 1, position - 1) != b"\n":
-        wanted -= 1  # the unfinished last line counts as soon as it ends
     while position > 0:
         start = max(0, position - _BLOCK_BYTES)
         block = os.pread(fd, position - start, start)

@@ -6,10 +6,11 @@ import re
 
 from rootless.cli.args import bad_value
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(h|ms|m|s))")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
 _UNITS_NS = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6}
-_UNIX = re.compile(r"(\d{1,11})(?:\.(\d{1,9}))?")
-_FRACTION = re.compile(r"\.(\d+)")
+_UNIX = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
+_FRACTION = re.compile(r"\.([0-9]+)")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:]+(?:\.[0-9]+)?(?:Z|[-+][0-9:]+)?)?")
 
 
 def parse_moment(text: str, *, option: str, now_ns: int) -> int:
@@ -22,7 +23,7 @@ def parse_moment(text: str, *, option: str, now_ns: int) -> int:
         UsageError: it is none of these.
     """
     unix = _UNIX.fullmatch(text)
-    if unix and text.isascii():
+    if unix:
         return int(unix[1]) * 10**9 + int((unix[2] or "").ljust(9, "0"))
     pieces = _DURATION.findall(text)
     if pieces and "".join(number + unit for number, unit in pieces) == text:
@@ -36,10 +37,12 @@ def parse_moment(text: str, *, option: str, now_ns: int) -> int:
 
 
 def _parse_date(text: str) -> int | None:
+    if not _DATE.fullmatch(text):  # fromisoformat takes much more
+        return None
     from datetime import UTC, datetime
 
     fraction = _FRACTION.search(text)
-    nanoseconds = int(fraction[1][:9].ljust(9, "0")) if fraction and fraction[1].isascii() else 0
+    nanoseconds = int(fraction[1][:9].ljust(9, "0")) if fraction else 0
     try:
         moment = datetime.fromisoformat(_FRACTION.sub("", text))
         seconds = (moment - datetime.fromtimestamp(0, UTC)) if moment.tzinfo else None
