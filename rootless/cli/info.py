@@ -1,0 +1,132 @@
+"""`rootless info`: this host, this store and the modes in use, with the fields of `docker info`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rootless import __version__
+from rootless.cli import output
+from rootless.cli.args import Command, Option
+from rootless.cli.version import render
+from rootless.engine import modes, records
+from rootless.errors import HostUnsupported
+from rootless.model import lifecycle
+from rootless.paths import find_paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rootless._entry import GlobalOptions
+    from rootless.model.host import Modes
+    from rootless.paths import Paths
+
+TABLE = Command(
+    "info",
+    "[OPTIONS]",
+    "Display system-wide information",
+    options=(
+        Option("--format", "-f", help="Format output using a custom template: 'json', or a Go template"),
+    ),
+    max_positionals=0,
+)
+_GIB = 1 << 30
+
+
+def main(argv: list[str], options: GlobalOptions) -> int:
+    parsed = TABLE.parse(argv)
+    paths = find_paths(options.root)
+    paths.ensure()
+    data = describe(paths)
+    if parsed.given("format"):
+        output.write(render(data, parsed.text("format")))
+        return 0
+    output.write("".join(f"{label}: {value}\n" for label, value in _rows(data)))
+    for warning in data["Warnings"]:
+        print(f"WARNING: {output.safe_text(warning)}", file=sys.stderr)
+    return 0
+
+
+def describe(paths: Paths) -> dict[str, Any]:
+    """Return everything; works where no container can run."""
+    from rootless.runtime import survey
+
+    facts = modes.load_facts(paths)
+    chosen: Modes | None = None
+    try:
+        chosen = modes.choose(facts)
+        warnings = list(chosen.notices)
+    except HostUnsupported as exc:
+        warnings = [exc.message]
+    seen = survey.take_survey(paths.store, paths.run)
+    return {
+        **_counts(paths),
+        "Name": os.uname().nodename,
+        "ServerVersion": __version__,
+        "Driver": chosen.storage if chosen else "",
+        "BackingFilesystem": seen.file_system,
+        "Identity": chosen.identity if chosen else "",
+        "Network": chosen.network if chosen else "",
+        "IdMapping": modes.store_mapping(facts).to_json(),
+        "CgroupVersion": {"v2": "2", "none": ""}.get(seen.cgroups, "1"),
+        "CgroupDriver": "none",
+        "SecurityOptions": ["name=rootless"] + (["name=seccomp,profile=builtin"] if seen.seccomp else []),
+        "KernelVersion": seen.kernel,
+        "OperatingSystem": _pretty_name(seen.distribution),
+        "OSType": "linux",
+        "Architecture": seen.machine,
+        "NCPU": len(os.sched_getaffinity(0)),
+        "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "DockerRootDir": paths.store,
+        "RunDir": paths.run,
+        "FreeBytes": seen.free_bytes,
+        "Warnings": warnings,
+    }
+
+
+def _counts(paths: Paths) -> dict[str, int]:
+    from rootless.engine import image_lookup
+
+    statuses = [records.observe(container).state.status for container in records.load_all(paths)]
+    running = statuses.count(lifecycle.RUNNING)
+    return {
+        "Containers": len(statuses),
+        "ContainersRunning": running,
+        "ContainersPaused": 0,
+        "ContainersStopped": len(statuses) - running,
+        "Images": len({image.image_id for image in image_lookup.iter_images(paths)}),
+    }
+
+
+def _pretty_name(os_release: str) -> str:
+    for line in os_release.splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip("\"'")
+    return "Linux"
+
+
+def _rows(data: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        ("Containers", data["Containers"]),
+        (" Running", data["ContainersRunning"]),
+        (" Paused", data["ContainersPaused"]),
+        (" Stopped", data["ContainersStopped"]),
+        ("Images", data["Images"]),
+        ("Server Version", data["ServerVersion"]),
+        ("Storage Driver", data["Driver"] or "none"),
+        (" Backing Filesystem", data["BackingFilesystem"] or "unknown"),
+        ("Identity", data["Identity"] or "none"),
+        ("Network", data["Network"] or "none"),
+        ("Cgroup Version", data["CgroupVersion"] or "none"),
+        ("Security Options", ", ".join(data["SecurityOptions"])),
+        ("Kernel Version", data["KernelVersion"]),
+        ("Operating System", data["OperatingSystem"]),
+        ("OSType", data["OSType"]),
+        ("Architecture", data["Architecture"]),
+        ("CPUs", data["NCPU"]),
+        ("Total Memory", f"{data['MemTotal'] / _GIB:.2f}GiB"),
+        ("Name", data["Name"]),
+        ("Root Dir", data["DockerRootDir"]),
+        ("Run Dir", data["RunDir"]),
+    ]
