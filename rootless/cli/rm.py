@@ -36,18 +36,17 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     """Remove the containers; print each name or id as it was written once it is gone."""
     parsed = TABLE.parse(argv)
     paths = find_paths(options.root)
-    mapping = modes.store_mapping(modes.load_facts(paths))  # also where no container could run
+    paths.ensure()
+    _, mode = modes.load_modes(paths)
     force = parsed.flag("force")
 
     def remove(query: str) -> None:
-        try:
-            container = records.find(paths, query)
-        except NotFound as exc:
-            # -f asks for absence, which is given; an ambiguous prefix is something else
-            if force and exc.reference == "no-such-container":
-                return
-            raise
-        containers.remove(paths, container, mapping=mapping, force=force, with_volumes=parsed.flag("volumes"))
+        container = _find_to_force(paths, query) if force else records.find(paths, query)
+        if container is None:
+            return
+        containers.remove(
+            paths, container, mapping=mode.mapping, force=force, with_volumes=parsed.flag("volumes")
+        )
         print(query)
 
     return several.for_each(parsed.positionals, remove)

@@ -1,0 +1,208 @@
+"""`inspect` of containers and images, in Docker's shapes."""
+
+import hashlib
+import json
+import os
+
+import pytest
+
+from rootless.cli import inspect
+from rootless.errors import RootlessError, UsageError
+from rootless.model import lifecycle
+from rootless.model.spec import Device, Mount, Network, Port, Process, Security, Ulimit
+
+PORT = {"host_ip": "127.0.0.1", "host_port": 8080, "container_port": 80, "protocol": "tcp"}
+
+
+@pytest.fixture
+def web(store):
+    return store.running(
+        "web",
+        pid=os.getpid(),
+        id="ab" * 32,
+        process=Process(
+            argv=("/e", "a", "b"),
+            env=("A=1",),
+            user="7",
+            tty=True,
+            ulimits=(Ulimit(name="core", soft=0, hard=0),),
+        ),
+        labels=("tier=front",),
+        mounts=(
+            Mount(kind="bind", source="/src", target="/dst", read_only=True, propagation="rslave"),
+            Mount(kind="volume", source="data", target="/data", options=("nocopy",)),
+            Mount(kind="volume", source="f" * 64, target="/anon", options=("anonymous",)),
+            Mount(kind="tmpfs", target="/tmp", options=("size=1m",)),
+        ),
+        devices=(Device(source="/dev/a", target="/dev/b"),),
+        security=Security(cap_add=("NET_ADMIN",), no_new_privileges=True, seccomp="unconfined"),
+        network=Network(ports=(Port(container_port=80, host_port=8080),)),
+        state={"ports": (PORT,), "storage": "overlay"},
+    )
+
+
+def inspected(store, capfd, *words):
+    assert inspect.main(list(words), store.options) == 0
+    return json.loads(capfd.readouterr().out)
+
+
+def test_container_has_dockers_shape(store, web, capfd):
+    (shown,) = inspected(store, capfd, "web")
+    assert shown["Id"] == "ab" * 32
+    assert shown["Name"] == "/web"
+    assert (shown["Path"], shown["Args"]) == ("/e", ["a", "b"])
+    assert shown["Created"] == "1970-01-01T00:00:01.000000000Z"
+    assert shown["State"] == {
+        "Status": "running",
+        "Running": True,
+        "Paused": False,
+        "Restarting": False,
+        "OOMKilled": False,
+        "Dead": False,
+        "Pid": os.getpid(),
+        "ExitCode": 0,
+        "Error": "",
+        "StartedAt": "1970-01-01T00:00:01.000000000Z",
+        "FinishedAt": "0001-01-01T00:00:00Z",
+    }
+    assert shown["Config"]["Entrypoint"] == ["/e"]
+    assert shown["Config"]["Cmd"] == ["a", "b"]
+    assert shown["Config"]["Labels"] == {"tier": "front"}
+    assert shown["Config"]["Hostname"] == "abababababab"
+    assert shown["NetworkSettings"]["Ports"] == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
+    assert shown["Driver"] == "overlay"
+
+
+def test_container_shows_how_it_was_asked_for(store, web, capfd):
+    (shown,) = inspected(store, capfd, "web")
+    host = shown["HostConfig"]
+    assert host["Binds"] == ["/src:/dst:ro,rslave", "data:/data:nocopy"]
+    assert host["Tmpfs"] == {"/tmp": "size=1m"}
+    assert host["CapAdd"] == ["NET_ADMIN"]
+    assert host["SecurityOpt"] == ["no-new-privileges", "seccomp=unconfined"]
+    assert host["PortBindings"] == {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}
+    assert host["Devices"][0]["PathInContainer"] == "/dev/b"
+    assert host["Ulimits"] == [{"Name": "core", "Hard": 0, "Soft": 0}]
+    assert host["NetworkMode"] == "default"
+    bind, data, anonymous = shown["Mounts"]
+    assert (bind["Type"], bind["RW"], bind["Propagation"]) == ("bind", False, "rslave")
+    assert data["Name"] == "data"
+    assert data["Source"] == os.path.join(store.paths.volumes, "data", "_data")
+    assert anonymous["Mode"] == ""
+
+
+def test_pid_of_a_container_that_does_not_run_is_zero(store, capfd):
+    store.add("old", state={"status": lifecycle.EXITED, "pid": 7, "exit_code": 2, "finished_ns": 1})
+    (shown,) = inspected(store, capfd, "old")
+    assert (shown["State"]["Pid"], shown["State"]["ExitCode"]) == (0, 2)
+
+
+def test_format_prints_a_line_for_each(store, web, capfd):
+    store.add("old")
+    words = ["--format", "{{.Name}} {{.State.Running}} {{json .Config.Labels}}", "web", "old"]
+    assert inspect.main(words, store.options) == 0
+    assert capfd.readouterr().out == '/web true {"tier":"front"}\n/old false {}\n'
+
+
+def test_format_walks_ports_as_in_dockers_manual(store, web, capfd):
+    form = "{{range $p, $conf := .NetworkSettings.Ports}} {{$p}} -> {{(index $conf 0).HostPort}} {{end}}"
+    inspect.main(["-f", form, "web"], store.options)
+    assert capfd.readouterr().out == " 80/tcp -> 8080 \n"
+
+
+def test_format_json_is_one_line(store, web, capfd):
+    inspect.main(["-f", "json", "web"], store.options)
+    assert json.loads(capfd.readouterr().out)["Name"] == "/web"
+
+
+def test_bad_format_is_refused_before_anything_is_looked_up(store):
+    with pytest.raises(UsageError, match="template"):
+        inspect.main(["-f", "{{", "ghost"], store.options)
+
+
+def test_missing_object_is_told_and_the_rest_is_shown(store, web, capfd):
+    assert inspect.main(["ghost", "web"], store.options) == 1
+    captured = capfd.readouterr()
+    assert "no such object: ghost" in captured.err
+    assert [shown["Name"] for shown in json.loads(captured.out)] == ["/web"]
+    assert inspect.main(["ghost"], store.options) == 1
+    assert json.loads(capfd.readouterr().out) == []
+
+
+def test_prefix_that_means_two_containers_is_not_looked_up_as_an_image(store, capfd):
+    store.add("one", id="aa" + "0" * 62)
+    store.add("two", id="ab" + "0" * 62)
+    assert inspect.main(["a"], store.options) == 1
+    assert "2 ids start with `a`" in capfd.readouterr().err
+
+
+@pytest.fixture
+def debian(store):
+    """Put an image with one layer and two names into the store."""
+    from layers.manifest import Descriptor
+    from layers.store.directory import ImageLayout
+
+    layout = ImageLayout(store.paths.store, locks=store.paths.locks)
+    layout.ensure()
+    layer = layout.add_blob(b"x" * 100)
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": "2026-01-02T03:04:05Z",
+        "config": {"Cmd": ["bash"], "Labels": {"a": "1"}},
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(b"x").hexdigest()]},
+    }
+    data = json.dumps(config).encode()
+    image_id = layout.add_blob(data)
+    oci = "application/vnd.oci.image."
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": oci + "manifest.v1+json",
+            "config": {"mediaType": oci + "config.v1+json", "digest": image_id, "size": len(data)},
+            "layers": [{"mediaType": oci + "layer.v1.tar+gzip", "digest": layer, "size": 100}],
+        }
+    ).encode()
+    digest = layout.add_blob(manifest)
+    descriptor = Descriptor(media_type=oci + "manifest.v1+json", digest=digest, size=len(manifest))
+    layout.tag("docker.io/library/debian:12", descriptor, {"io.rootless.repo-digest": str(digest)})
+    layout.tag("localhost:5000/debian:12", descriptor)
+    return str(image_id), str(digest)
+
+
+def test_image_has_dockers_shape(store, debian, capfd):
+    image_id, digest = debian
+    (shown,) = inspected(store, capfd, "debian:12")
+    assert shown["Id"] == image_id
+    assert sorted(shown["RepoTags"]) == ["debian:12", "localhost:5000/debian:12"]
+    assert shown["RepoDigests"] == [f"debian@{digest}"]
+    assert (shown["Architecture"], shown["Os"], shown["Size"]) == ("amd64", "linux", 100)
+    assert shown["Config"]["Cmd"] == ["bash"]
+    assert shown["RootFS"]["Type"] == "layers"
+    assert len(shown["RootFS"]["Layers"]) == 1
+
+
+def test_image_is_found_by_a_prefix_of_its_id(store, debian, capfd):
+    image_id, _ = debian
+    (shown,) = inspected(store, capfd, image_id[7:15])
+    assert shown["Id"] == image_id
+
+
+def test_type_chooses_between_a_container_and_an_image_of_one_name(store, debian, capfd):
+    store.add("debian")
+    assert inspected(store, capfd, "debian")[0]["Name"] == "/debian"
+    assert inspected(store, capfd, "--type", "image", "debian:12")[0]["Os"] == "linux"
+    assert inspect.main(["--type", "container", "debian:12"], store.options) == 1
+    assert inspect.main(["--type", "image", "ghost"], store.options) == 1
+    assert "no such image: ghost" in capfd.readouterr().err
+
+
+def test_damaged_image_is_told(store, debian):
+    from layers.store.directory import ImageLayout
+
+    path = ImageLayout(store.paths.store).blob_path(debian[0])
+    os.chmod(path, 0o644)
+    with open(path, "w") as file:
+        file.write("{}")
+    with pytest.raises(RootlessError):
+        inspect.find_object(store.paths, "debian:12")
