@@ -111,6 +111,16 @@ def set_process_name(name: str) -> None:
         raise _fail()
 
 
+def overwrite_command_line(start: int, end: int, text: bytes) -> None:
+    """Replace what /proc/PID/cmdline shows, in place: the words that this process was started with.
+
+    Args:
+        start, end: arg_start and arg_end, fields 48 and 49 of /proc/self/stat (man 5 proc).
+    """
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, text, min(len(text), end - start - 1))
+
+
 def capset(*, effective: int, permitted: int, inheritable: int) -> None:
     """Set the capability sets of this thread from 64-bit masks (bit n is capability n)."""
     header = (ctypes.c_uint32 * 2)(const.LINUX_CAPABILITY_VERSION_3, 0)

@@ -15,6 +15,12 @@ def parse_start_time(stat: bytes) -> int:
     return int(stat[stat.rindex(b")") + 2 :].split(b" ", 20)[19])
 
 
+def parse_argument_area(stat: bytes) -> tuple[int, int]:
+    """Return (arg_start, arg_end), fields 48 and 49: where in memory the command line is; 0 if hidden."""
+    fields = stat[stat.rindex(b")") + 2 :].split(b" ")
+    return int(fields[45]), int(fields[46])
+
+
 def parse_parent(stat: bytes) -> tuple[bytes, int]:
     """Return (state letter, parent's pid) from /proc/PID/stat."""
     state, parent, _ = stat[stat.rindex(b")") + 2 :].split(b" ", 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-from rootless.linux import calls, const
+from rootless.linux import calls, const, procfs
 from rootless.runtime import caps
 
 TYPE_CHECKING = False
@@ -43,6 +43,9 @@ def _let_go() -> None:
         os.dup2(null, number)
     calls.close_range(3)
     calls.set_process_name("rootless-init")
+    start, end = procfs.parse_argument_area(procfs.read("/proc/self/stat"))
+    if start:
+        calls.overwrite_command_line(start, end, b"rootless-init")  # the host's words are not the container's
     mask = caps.mask_of(("KILL",))
     calls.prctl(const.PR_SET_NO_NEW_PRIVS, 1)
     calls.capset(effective=mask, permitted=mask, inheritable=0)
