@@ -71,12 +71,6 @@ SECURITY_OPTIONS = (
     Option("--security-opt", kind=LIST, help="Security options"),
     Option("--group-add", kind=LIST, help="Add additional groups to join"),
     Option("--ulimit", kind=LIST, metavar="ulimit", help="Ulimit options"),
-    Option(
-        "--userns",
-        default="auto",
-        choices=("auto", "ranges", "single"),
-        help="How ids are mapped: ranges of /etc/subuid, a single id, or the best of this host",
-    ),
     Option("--umask", help="File mode creation mask (octal)"),
 )
 NETWORK_OPTIONS = (

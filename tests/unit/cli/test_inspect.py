@@ -1,11 +1,11 @@
 """`inspect` of containers and images, in Docker's shapes."""
 
-import hashlib
 import json
 import os
 
 import pytest
 
+from layers.store.directory import ImageLayout
 from rootless.cli import inspect
 from rootless.errors import RootlessError, UsageError
 from rootless.model import lifecycle
@@ -138,36 +138,7 @@ def test_prefix_that_means_two_containers_is_not_looked_up_as_an_image(store, ca
 
 @pytest.fixture
 def debian(store):
-    """Put an image with one layer and two names into the store."""
-    from layers.manifest import Descriptor
-    from layers.store.directory import ImageLayout
-
-    layout = ImageLayout(store.paths.store, locks=store.paths.locks)
-    layout.ensure()
-    layer = layout.add_blob(b"x" * 100)
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "created": "2026-01-02T03:04:05Z",
-        "config": {"Cmd": ["bash"], "Labels": {"a": "1"}},
-        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(b"x").hexdigest()]},
-    }
-    data = json.dumps(config).encode()
-    image_id = layout.add_blob(data)
-    oci = "application/vnd.oci.image."
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": oci + "manifest.v1+json",
-            "config": {"mediaType": oci + "config.v1+json", "digest": image_id, "size": len(data)},
-            "layers": [{"mediaType": oci + "layer.v1.tar+gzip", "digest": layer, "size": 100}],
-        }
-    ).encode()
-    digest = layout.add_blob(manifest)
-    descriptor = Descriptor(media_type=oci + "manifest.v1+json", digest=digest, size=len(manifest))
-    layout.tag("docker.io/library/debian:12", descriptor, {"io.rootless.repo-digest": str(digest)})
-    layout.tag("localhost:5000/debian:12", descriptor)
-    return str(image_id), str(digest)
+    return store.add_image("docker.io/library/debian:12", "localhost:5000/debian:12")
 
 
 def test_image_has_dockers_shape(store, debian, capfd):
@@ -198,8 +169,6 @@ def test_type_chooses_between_a_container_and_an_image_of_one_name(store, debian
 
 
 def test_damaged_image_is_told(store, debian):
-    from layers.store.directory import ImageLayout
-
     path = ImageLayout(store.paths.store).blob_path(debian[0])
     os.chmod(path, 0o644)
     with open(path, "w") as file:
