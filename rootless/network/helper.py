@@ -27,26 +27,29 @@ _NOISE = "to syslog"  # pasta of 2023 says so of each line where no syslog liste
 
 
 class Helper:
-    """A running child; owns its pidfd and the read end of its output.
+    """A running child; owns its pidfd and the read end of its stderr.
 
-    The output is a pipe that nobody reads and whose write end does not block: what is said last before a
+    Its stderr is a pipe that nobody reads and whose write end does not block: what is said last before a
     failure is there, and a container that makes its helper talk for ever fills no disk.
     """
 
     __slots__ = ("_output", "_pidfd", "name", "pid")
 
-    def __init__(self, argv: Sequence[str], *, name: str, cwd: str, keep: Sequence[int] = ()) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, name: str, cwd: str, keep: Sequence[int] = (), userns: str = ""
+    ) -> None:
         """Start a program in a session of its own, killed when the calling thread ends.
 
         Args:
             keep: descriptors that it inherits under the same numbers; all others are closed.
+            userns: path of a user namespace to enter first, for a program that wants to be root there.
         """
         self.name = name
         self._output, output = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(argv, cwd=cwd, output=output, keep=keep, parent=parent)
+            _become(argv, cwd=cwd, output=output, keep=keep, userns=userns, parent=parent)
         os.close(output)
         self._pidfd = os.pidfd_open(self.pid)
 
@@ -65,7 +68,7 @@ class Helper:
             if ready.get(fd, 0) & select.POLLIN and os.read(fd, 64):
                 return
             if self._pidfd in ready:
-                raise self.failure("ended before the network was up")
+                raise self.failure("ended before the network was up, " + self._how_it_ended())
             if fd in ready:  # hung up without a byte: only its end can follow
                 poll.unregister(fd)
         raise self.failure(f"said nothing for {READY_TIMEOUT_S:g} s")
@@ -95,6 +98,12 @@ class Helper:
         os.close(self._output)
         self._pidfd = self._output = -1
 
+    def _how_it_ended(self) -> str:
+        info = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        if info is None or info.si_code == os.CLD_EXITED:
+            return f"exit code {info.si_status if info else 0}"
+        return f"signal {info.si_status}"
+
     def _last_lines(self, count: int = 3) -> str:
         try:
             text = os.read(self._output, _OUTPUT_BYTES).decode("utf-8", "replace")
@@ -110,9 +119,15 @@ def remove_file(path: str) -> None:
         os.unlink(path)
 
 
-def _become(argv: Sequence[str], *, cwd: str, output: int, keep: Sequence[int], parent: int) -> None:
+def _become(
+    argv: Sequence[str], *, cwd: str, output: int, keep: Sequence[int], userns: str, parent: int
+) -> None:
     """Turn this forked child into the helper; never returns."""
     try:
+        os.dup2(output, 2)
+        if userns:
+            calls.setns(os.open(userns, os.O_RDONLY | os.O_CLOEXEC), const.CLONE_NEWUSER)
+        # after setns: changed credentials clear the signal (man 2 PR_SET_PDEATHSIG)
         calls.prctl(const.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # died before the line above: no signal will come
             os._exit(1)
@@ -120,9 +135,9 @@ def _become(argv: Sequence[str], *, cwd: str, output: int, keep: Sequence[int], 
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # CPython ignores it, and exec inherits that
         os.chdir(cwd)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
         _close_others(keep)
         os.execve(argv[0], list(argv), _ENVIRONMENT)  # noqa: S606  a shell would be the risk
     except OSError as exc:

@@ -2,7 +2,11 @@
 
 The container gets a copy of the host's address and routes. Nothing is forwarded that was not asked for, and
 the gateway's address does not lead to the host's loopback. Written for pasta of March 2023 (Debian 12) and
-later; only `--map-guest-addr` is newer (2024-08) and looked for.
+later; what came in August 2024 is told by `--map-guest-addr`, which was new then:
+
+- that option itself, which gives the container an address for the host;
+- UDP through flows: before, what the host itself sends over loopback to a published UDP port never arrives
+  when the container's port has another number.
 
 With a pasta older than 2024-10 a connection from the host itself to a published port arrives in the
 container from 127.0.0.1: a service that trusts its loopback trusts the host's users.
@@ -14,8 +18,9 @@ import os
 
 from rootless.network import tun
 from rootless.network.addresses import load_addresses
-from rootless.network.driver import Attachment, DriverFacts, NetTarget, read_options
+from rootless.network.driver import Attachment, DriverFacts, DriverUnusable, NetTarget, read_options
 from rootless.network.helper import Helper, remove_file
+from rootless.network.ports import format_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +62,8 @@ class PastaDriver:
         values = read_options(options, self.facts)
         tun.check_tun_driver(program, name="pasta", package="passt")
         maps_guest = _understands(program, _MAP_GUEST)
+        if not maps_guest:
+            _refuse_lossy(ports)
         ready = os.path.join(run_dir, _READY)
         if not ports:
             argv = command(program, target, ports=(), options=values, ready=ready, maps_guest=maps_guest)
@@ -77,6 +84,9 @@ class PastaDriver:
             addresses=addresses,
             host_gateway=HOST_GATEWAY if maps_guest else "",
         )
+
+
+DRIVER = PastaDriver()
 
 
 class PastaAttachment(Attachment):
@@ -136,6 +146,24 @@ def published(ports: tuple[Port, ...], *, ipv6: bool) -> tuple[Port, ...]:
     return tuple(
         port.replace(host_ip=ip) for port in ports for ip in ((port.host_ip,) if port.host_ip else every)
     )
+
+
+def _refuse_lossy(ports: tuple[Port, ...]) -> None:
+    """Refuse what a pasta older than 2024-08 would lose in silence.
+
+    Raises:
+        DriverUnusable: a UDP port is published to this host's loopback under another number.
+    """
+    for port in ports:
+        on_loopback = port.host_ip in ("", "::", "::1", "0.0.0.0") or port.host_ip.startswith("127.")  # noqa: S104
+        if port.protocol == "udp" and on_loopback and port.host_port != port.container_port:
+            raise DriverUnusable(
+                f"cannot publish {format_address(port)}->{port.container_port}/udp: "
+                "this pasta loses what the host sends to a UDP port that has another number inside",
+                on="pasta",
+                hint="update passt to 2024-08 or later, publish the same number, "
+                "or use --network slirp4netns",
+            )
 
 
 def _forwards(option: str, ports: list[Port]) -> list[str]:

@@ -1,8 +1,8 @@
 """Choose and hold host ports while a helper starts, so that a taken port is a clear error. Ring 1.
 
 A held TCP port is bound with SO_REUSEADDR and does not listen: programs that listen with SO_REUSEADDR,
-as the helpers do, can take it over (man 7 socket), everybody else finds it in use. A UDP port gets the option
-only after its bind, so that our own bind still fails where anybody else has the port.
+as the helpers do, can take it over (man 7 socket), everybody else finds it in use. A UDP port gets the
+option only after its bind, so that our own bind still fails where anybody else has the port.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Reservation:
 
     def __init__(self) -> None:
         self.ports: tuple[Port, ...] = ()
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[tuple[str, socket.socket]] = []
 
     def __enter__(self) -> Reservation:
         return self
@@ -49,11 +49,17 @@ class Reservation:
         """
         chosen, sockets = _hold_one(port)
         self.ports = (*self.ports, port.replace(host_port=chosen, host_port_last=0))
-        self._sockets += sockets
+        self._sockets += [(port.protocol, held) for held in sockets]
+
+    def release(self, protocol: str) -> None:
+        """Let go of the ports of one protocol, for a helper that could not take them over."""
+        for name, held in self._sockets:
+            if name == protocol:
+                held.close()
 
     def close(self) -> None:
-        while self._sockets:
-            self._sockets.pop().close()
+        for _, held in self._sockets:
+            held.close()
 
 
 def reserve(ports: Iterable[Port]) -> Reservation:

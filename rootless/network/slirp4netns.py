@@ -1,7 +1,7 @@
 """`--network slirp4netns`: a user-space TCP/IP stack. Ring 1.
 
 The container is 10.0.2.100 behind a NAT, 10.0.2.2 the way out, 10.0.2.3 answers DNS with the host's
-resolvers. Published ports hide the client: each connection comes from 10.0.2.2.
+resolvers. Programs inside see the address of who connects to a published port; the host itself is 10.0.2.2.
 
 Reference: https://github.com/rootless-containers/slirp4netns, slirp4netns(1)
 """
@@ -40,7 +40,7 @@ class Slirp4netnsDriver:
         "slirp4netns",
         own_namespace=True,
         publishes=True,
-        sees_client_address=False,
+        sees_client_address=True,
         program="slirp4netns",
         needs_tun=True,
         resolver=RESOLVER,
@@ -73,6 +73,7 @@ class Slirp4netnsDriver:
                 ports = reservation.ports
                 helper, life = _run(program, target, values, run_dir=run_dir, api=True)
                 try:
+                    reservation.release("udp")  # it binds UDP without SO_REUSEADDR
                     _publish(ports, run_dir=run_dir)
                 except BaseException:
                     os.close(life)
@@ -86,6 +87,9 @@ class Slirp4netnsDriver:
             addresses=load_addresses(target.pid),
             host_gateway=next((a for a in host_addresses if ":" not in a), ""),
         )
+
+
+DRIVER = Slirp4netnsDriver()
 
 
 class Slirp4netnsAttachment(Attachment):
@@ -120,7 +124,7 @@ class Slirp4netnsAttachment(Attachment):
 def command(
     program: str, target: NetTarget, options: Mapping[str, str], *, ready: int, life: int, api: bool
 ) -> list[str]:
-    """Return slirp4netns' command line. Pure.
+    """Return slirp4netns' command line, to run in the target's user namespace. Pure.
 
     Args:
         ready, life: descriptors that it inherits: it writes to one, and ends when the other hangs up.
@@ -134,7 +138,7 @@ def command(
         argv.append("--enable-ipv6")
     if api:
         argv.append(f"--api-socket={_API_SOCKET}")
-    return [*argv, f"--userns-path={target.userns}", "--netns-type=path", target.netns, INTERFACE]
+    return [*argv, "--netns-type=path", target.netns, INTERFACE]
 
 
 def _run(
@@ -146,7 +150,10 @@ def _run(
     remove_file(os.path.join(run_dir, _API_SOCKET))
     try:
         argv = command(program, target, options, ready=its_ready, life=its_life, api=api)
-        helper = Helper(argv, name="slirp4netns", cwd=run_dir, keep=(its_ready, its_life))
+        # its sandbox wants to be root, and --userns-path brings only its first child there: go in before
+        helper = Helper(
+            argv, name="slirp4netns", cwd=run_dir, keep=(its_ready, its_life), userns=target.userns
+        )
         os.close(its_ready)
         its_ready = -1
         helper.wait_ready(ready)
