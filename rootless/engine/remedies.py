@@ -110,7 +110,8 @@ def user_namespaces(restriction: str, *, executable: str) -> str:
         restrictions.CHROOT: "enter the new root with pivot_root(2) in place of chroot(2)",
         restrictions.UNMAPPED: "map this user's uid and gid in the outer user namespace",
     }
-    return commands.get(restriction, "see what the kernel says: sudo dmesg | tail")
+    unknown = "see what the kernel says: sudo dmesg | tail (in a chroot it always refuses them)"
+    return commands.get(restriction, unknown)
 
 
 def device(path: str) -> str:
