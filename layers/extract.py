@@ -162,7 +162,7 @@ class Extractor:
                 return
             except FileNotFoundError:
                 pass  # not in this layer, then
-        if directory.children.get(name) is not None or _exists(self.tree.fd(directory), name):
+        if self.tree.exists(directory, name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
         if directory.deferred is None:
             directory.deferred = {}
@@ -175,11 +175,3 @@ def _metadata(member: Member) -> Metadata:
     return Metadata(
         member.mode & 0o7777, member.uid, member.gid, mtime_ns=member.mtime_ns, xattrs=member.xattrs
     )
-
-
-def _exists(dir_fd: int, name: bytes) -> bool:
-    try:
-        os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True

@@ -19,12 +19,12 @@ import errno
 import os
 import stat
 
-from layers.chain import ChainDirectory, ChainEntry
-from layers.copyup import copy_entry, read_xattrs
-from layers.effects import finish_directory, make_hard_link
+from layers.copyup import read_xattrs
+from layers.crosslink import CrossLinker
+from layers.effects import finish_directory
 from layers.errors import InvalidLayer
 from layers.relocate import Relocator
-from layers.tree import Directory, Metadata, clean, walk
+from layers.tree import Directory, Metadata, walk
 from layers.whiteout import (
     FILES,
     OPAQUE_NAME,
@@ -37,7 +37,7 @@ from layers.whiteout import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from layers.chain import Chain
+    from layers.chain import Chain, ChainDirectory
     from layers.effects import Owners
     from layers.extract import Extractor
 
@@ -78,39 +78,14 @@ class Finalizer:
         """
         self.tree.drop_cache()
         self._relocator.run()
+        linker = CrossLinker(self.tree, self.chain, self._relocator)
         for directory, name in self._deferred + self._relocator.deferred:
-            self._link(directory, name)
+            linker.link(directory, name)
         for directory in walk(self.tree.root):
             if directory.unsettled or directory.parent is None:
                 self._settle(directory)
         for directory in reversed(list(walk(self.tree.root))):
             self._finish(directory)
-
-    def _link(self, directory: Directory, name: bytes) -> None:
-        """Make a hard link to a file of the layers below, or to one that came later in this layer."""
-        target = directory.deferred.pop(name, None) if directory.deferred else None
-        if target is None:
-            return  # replaced by a later member
-        components = clean(target)
-        last = components.pop()
-        parent = self._relocator.resolve(self.tree.root, b"/".join(components))
-        if not self.exists(parent, last):
-            self._copy_up(parent, last, link=(directory, name), target=target)
-        elif last in parent.children:
-            raise _bad_link(directory, name, target, "is a directory")
-        if (parent, last) != (directory, name):
-            make_hard_link(self.tree.fd(parent), last, self.tree.fd(directory), name)
-
-    def _copy_up(
-        self, parent: Directory, name: bytes, *, link: tuple[Directory, bytes], target: bytes
-    ) -> None:
-        """Copy a file of the layers below into this one, so that it can have another name here."""
-        below = self._relocator.below(parent, name)
-        if not isinstance(below, ChainEntry):
-            raise _bad_link(*link, target, "does not exist" if below is None else "is a directory")
-        parent.mark_real()
-        source_fd = self.chain.fd(below.directory)
-        copy_entry(source_fd, below.name, self.tree.fd(parent), name)
 
     def _settle(self, directory: Directory) -> None:
         parent = directory.parent
@@ -143,7 +118,7 @@ class Finalizer:
             if name in directory.children:
                 directory.children[name].opaque = True
         for name in sorted(names):
-            if not self.exists(directory, name):
+            if not self.tree.exists(directory, name):
                 self._write_whiteout(self.tree.fd(directory), name)
 
     def _write_whiteout(self, dir_fd: int, name: bytes) -> None:
@@ -182,23 +157,6 @@ class Finalizer:
         xattrs = read_xattrs(fd)
         uid, gid = self.owners.read(info, xattrs.pop(OWNER_XATTR, b""))
         return Metadata(stat.S_IMODE(info.st_mode), uid, gid, mtime_ns=info.st_mtime_ns, xattrs=xattrs)
-
-    def exists(self, directory: Directory, name: bytes) -> bool:
-        """Tell whether this layer itself has an entry of that name."""
-        if name in directory.children:
-            return True
-        try:
-            os.stat(name, dir_fd=self.tree.fd(directory), follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return True
-
-
-def _bad_link(directory: Directory, name: bytes, target: bytes, reason: str) -> InvalidLayer:
-    return InvalidLayer(
-        f"cannot extract hard link: its target {os.fsdecode(target)!r} {reason}",
-        entry=directory.path() + b"/" + name,
-    )
 
 
 def _touch(dir_fd: int, name: bytes) -> None:

@@ -174,14 +174,7 @@ class Relocator:
     def _move_entry(self, old: Directory, new: Directory, name: bytes) -> None:
         child = old.children.get(name)
         old_fd, new_fd = self.tree.fd(old), self.tree.fd(new)
-        taken = name in new.children
-        if not taken and child is not None:
-            try:
-                os.stat(name, dir_fd=new_fd, follow_symlinks=False)
-                taken = True
-            except FileNotFoundError:
-                pass
-        if taken:
+        if name in new.children or (child is not None and self.tree.exists(new, name)):
             self.tree.clear(new, name)
             new_fd = self.tree.fd(new)
             if child is not None:

@@ -231,6 +231,16 @@ class Tree(OpenHandles):
         directory.children[name] = child
         return child
 
+    def exists(self, directory: Directory, name: bytes) -> bool:
+        """Tell whether this layer itself has an entry of that name."""
+        if name in directory.children:
+            return True
+        try:
+            os.stat(name, dir_fd=self.fd(directory), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     def clear(self, directory: Directory, name: bytes) -> None:
         """Remove what an earlier member of this layer put under a name, be it a whole tree."""
         self._cache.clear()
