@@ -3,6 +3,7 @@
     oci-layout  index.json  blobs/sha256/<hex>    what the specification names; other tools can read it
     ingest/<hex>.partial                          blobs on their way in
     ingest/<random>.tmp                           small files on their way to a rename
+    ingest/reserve                                space to remove images with when the disk is full
 
 Every change is one rename or link after an fsync: a reader needs no lock, and a process killed at any moment
 leaves a store in which the next command works. The reading side is ring 1; writing and sweeping import late.
@@ -29,7 +30,7 @@ from layers.errors import (
 from layers.index import ImageIndex
 from layers.locks import DEFAULT_WAIT_S, FileLock
 from layers.store.base import ImageStore
-from layers.store.files import create_file, remove_if_there, replace_file
+from layers.store.files import create_file, keep_reserve, remove_if_there, replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class ImageLayout(ImageStore):
         for directory in (self._blobs, self._ingest):
             os.makedirs(directory, mode=0o755, exist_ok=True)
         create_file(self._path("index.json"), ImageIndex().to_bytes(), scratch=self._ingest)
+        keep_reserve(self._reserve)
         # Last, because it says that the rest is there.
         create_file(self._path("oci-layout"), LAYOUT_FILE, scratch=self._ingest)
 
@@ -197,7 +199,7 @@ class ImageLayout(ImageStore):
                 # The lock does not reach other hosts that share the file system; this narrows what one of
                 # them could lose to the time of a rename.
                 if self._index_signature() == seen:
-                    replace_file(self._path("index.json"), data, scratch=self._ingest)
+                    self._replace_index(data)
                     return after
         raise StoreError("cannot change the list of images: another host keeps changing it", on=self.root)
 
@@ -284,6 +286,10 @@ class ImageLayout(ImageStore):
     def _ingest(self) -> str:
         return os.path.join(self.root, "ingest")
 
+    @property
+    def _reserve(self) -> str:
+        return os.path.join(self._ingest, "reserve")
+
     def _path(self, name: str) -> str:
         return os.path.join(self.root, name)
 
@@ -299,6 +305,18 @@ class ImageLayout(ImageStore):
         except FileNotFoundError:
             return (0, 0, 0)
         return (info.st_ino, info.st_mtime_ns, info.st_size)
+
+    def _replace_index(self, data: bytes) -> None:
+        path = self._path("index.json")
+        try:
+            replace_file(path, data, scratch=self._ingest)
+        except StoreError:
+            # Full, and perhaps this is the removal that would change that.
+            remove_if_there(self._reserve)
+            self._sweep_ingest(partial_age_s=0)
+            replace_file(path, data, scratch=self._ingest)
+        else:
+            keep_reserve(self._reserve)
 
     def _read_if_good(self, digest: Digest) -> bytes | None:
         try:

@@ -7,6 +7,7 @@ import os
 
 from layers.errors import StoreError
 
+RESERVE_BYTES = 64 << 10
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -48,6 +49,20 @@ def create_file(path: str, data: bytes, *, scratch: str, mode: int = 0o644) -> b
         remove_if_there(temporary)
     sync_directory(os.path.dirname(path))
     return True
+
+
+def keep_reserve(path: str) -> None:
+    """Occupy a little space, which `remove_if_there` gives back when the disk is full; best effort."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return  # it is there, or the store cannot be written
+    try:
+        write_all(fd, os.urandom(RESERVE_BYTES), 0)  # random: a file system may store zeros in no space
+    except OSError:
+        remove_if_there(path)  # full already: better no reserve than one that is empty
+    finally:
+        os.close(fd)
 
 
 def sync_directory(path: str) -> None:

@@ -6,7 +6,6 @@ Not ring 1 when used: hashing imports OpenSSL.
 from __future__ import annotations
 
 import os
-import stat
 
 from layers.digest import CHUNK_BYTES, VerifyingHasher
 from layers.errors import DigestMismatch, SizeMismatch
@@ -179,11 +178,11 @@ class Ingest:
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(self._partial, flags, 0o600)
-        info = os.fstat(self._fd)
-        if not stat.S_ISREG(info.st_mode) or info.st_size > self.descriptor.size:
+        size = os.fstat(self._fd).st_size
+        if size > self.descriptor.size:
             os.ftruncate(self._fd, 0)  # cannot be the beginning of this blob
         else:
-            self.offset = info.st_size
+            self.offset = size
 
     def _catch_up(self) -> None:
         if self._fd < 0:

@@ -110,4 +110,9 @@ def test_kill_before_every_call_leaves_a_store_that_works(tmp_path: Path, stage:
 def expected_files(layout: ImageLayout) -> set[str]:
     image = layout.load_image(layout.resolve(NAME))
     digests: list[Digest] = [image.entry.digest, image.id, *(d.digest for d in image.manifest.layers)]
-    return {"oci-layout", "index.json", *(f"blobs/sha256/{digest.encoded}" for digest in digests)}
+    return {
+        "oci-layout",
+        "index.json",
+        "ingest/reserve",
+        *(f"blobs/sha256/{digest.encoded}" for digest in digests),
+    }

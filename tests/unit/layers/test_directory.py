@@ -13,6 +13,7 @@ import pytest
 
 from layers import media
 from layers.errors import CorruptBlob, DigestMismatch, LockTimeout, SizeMismatch, StoreError
+from layers.locks import FileLock
 from layers.store.directory import ImageLayout, is_layout
 from tests.helpers.blobs import add_image, describe
 
@@ -32,7 +33,7 @@ def layout(tmp_path: Path) -> ImageLayout:
 
 
 def leftovers(layout: ImageLayout) -> list[str]:
-    return sorted(os.listdir(os.path.join(layout.root, "ingest")))
+    return sorted(set(os.listdir(os.path.join(layout.root, "ingest"))) - {"reserve"})
 
 
 def test_reading_side_imports_nothing_heavy() -> None:
@@ -200,8 +201,9 @@ def test_partial_file_that_is_a_symlink_is_not_written_through(layout: ImageLayo
     with pytest.raises(OSError, match="symbolic links"), layout.begin(describe(BLOB)):
         pass
     assert victim.read_bytes() == b"precious"
-    with layout.begin(describe(b"other")):
-        pass  # the lock of the first was given back
+    os.unlink(os.path.join(layout.root, "ingest", describe(BLOB).digest.encoded + ".partial"))
+    with layout.begin(describe(BLOB)):
+        pass  # the failed attempt gave its lock back
 
 
 def test_partial_file_cut_during_replay_is_an_error(layout: ImageLayout) -> None:
@@ -219,6 +221,17 @@ def test_ingest_out_of_order_is_a_bug(layout: ImageLayout) -> None:
         ingest.commit()
         with pytest.raises(RuntimeError):
             ingest.write(b"x")
+
+
+def test_reader_of_an_ingest_sees_bytes_as_they_come_and_after_commit(layout: ImageLayout) -> None:
+    with layout.begin(describe(BLOB)) as ingest:
+        fd = ingest.open_reader()
+        ingest.write(BLOB[:700])
+        assert os.read(fd, 10_000) == BLOB[:700]
+        ingest.write(BLOB[700:])
+        ingest.commit()
+    assert os.read(fd, 10_000) == BLOB[700:]
+    os.close(fd)
 
 
 # Full disk
@@ -320,6 +333,17 @@ def test_sweep_keeps_away_from_a_pull_in_progress(layout: ImageLayout) -> None:
         layout.tag(NAME, descriptor)
     assert layout.sweep().deleted == ()
     assert layout.load_image(layout.resolve("x:1"))
+
+
+def test_tag_waits_for_a_sweep_in_progress(layout: ImageLayout) -> None:
+    descriptor = add_image(layout, b"base")
+    with FileLock(layout.locks, "gc.lock"):
+        thread = threading.Thread(target=layout.tag, args=(NAME, descriptor))
+        thread.start()
+        thread.join(0.02)
+        assert layout.entries() == []
+    thread.join()
+    assert layout.resolve("x:1")
 
 
 def test_sweep_spares_young_blobs_if_asked(layout: ImageLayout) -> None:

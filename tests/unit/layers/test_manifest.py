@@ -146,6 +146,7 @@ def test_schema_1_is_refused_with_a_remedy(document: dict[str, Any], media_type:
         ({"schemaVersion": "absent"}, "`schemaVersion` is not 2"),
         ({"schemaVersion": 3}, "`schemaVersion` is not 2"),
         ({"schemaVersion": "2"}, "`schemaVersion` is not 2"),
+        ({"schemaVersion": 2.0}, "`schemaVersion` is not 2"),
         ({"schemaVersion": True}, "`schemaVersion` is not 2"),
         ({"mediaType": 7}, "`mediaType` is not a string"),
         ({"config": "absent"}, "`config` is missing"),

@@ -123,6 +123,11 @@ def test_parts_and_changes() -> None:
     assert reference.with_digest(Digest(DIGEST)).canonical == f"localhost:5000/debian@{DIGEST}"
 
 
+def test_familiar_repository_is_never_mistaken_for_an_image_id() -> None:
+    reference = Reference.parse(f"docker.io/library/{HEX}:1")
+    assert reference.familiar_repository == f"library/{HEX}"
+
+
 def test_a_domain_that_would_read_as_a_path_is_refused() -> None:
     with pytest.raises(InvalidReference):
         Reference(domain="myhost", path="x")
