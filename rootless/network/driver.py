@@ -139,9 +139,10 @@ class Attachment:
         addresses: of the container, without loopback; IPv4 first.
         host_gateway: address inside that reaches the host (not its loopback), "" for none.
         resolver: address inside at which the driver answers DNS, "" for none.
+        notices: what does not work as a user of Docker expects, one line each.
     """
 
-    __slots__ = ("addresses", "host_gateway", "ports", "resolver")
+    __slots__ = ("addresses", "host_gateway", "notices", "ports", "resolver")
 
     def __init__(
         self,
@@ -150,11 +151,13 @@ class Attachment:
         addresses: tuple[str, ...] = (),
         host_gateway: str = "",
         resolver: str = "",
+        notices: tuple[str, ...] = (),
     ) -> None:
         self.ports = ports
         self.addresses = addresses
         self.host_gateway = host_gateway
         self.resolver = resolver
+        self.notices = notices
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -13,11 +13,13 @@ import time
 from contextlib import suppress
 
 from rootless.linux import calls, const
-from rootless.network.driver import DriverUnusable
+from rootless.network.driver import Attachment, DriverUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rootless.model.spec import Port
 
 READY_TIMEOUT_S = 10.0
 """A helper needs 10 to 30 ms; a loaded machine, a second. What takes longer than this hangs."""
@@ -111,6 +113,41 @@ class Helper:
             return ""
         lines = [line.strip() for line in text.splitlines() if line.strip() and _NOISE not in line]
         return "; ".join(lines[-count:])[-500:]
+
+
+class HelperAttachment(Attachment):
+    """A container connected by one helper; owns it, and descriptors that close with it."""
+
+    __slots__ = ("_descriptors", "_helper")
+
+    def __init__(
+        self,
+        helper: Helper,
+        *descriptors: int,
+        ports: tuple[Port, ...],
+        addresses: tuple[str, ...],
+        host_gateway: str,
+        resolver: str,
+        notices: tuple[str, ...],
+    ) -> None:
+        super().__init__(
+            ports=ports,
+            addresses=addresses,
+            host_gateway=host_gateway,
+            resolver=resolver,
+            notices=notices,
+        )
+        self._helper = helper
+        self._descriptors = list(descriptors)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return (self._helper.pid,)
+
+    def stop(self) -> None:
+        self._helper.stop()
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
 
 def remove_file(path: str) -> None:

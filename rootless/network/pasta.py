@@ -19,8 +19,8 @@ import os
 from rootless.network import tun
 from rootless.network.addresses import load_addresses
 from rootless.network.driver import Attachment, DriverFacts, DriverUnusable, NetTarget, read_options
-from rootless.network.helper import Helper, remove_file
-from rootless.network.ports import format_address
+from rootless.network.helper import Helper, HelperAttachment, remove_file
+from rootless.network.ports import format_address, is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,9 +62,8 @@ class PastaDriver:
         values = read_options(options, self.facts)
         tun.check_tun_driver(program, name="pasta", package="passt")
         maps_guest = _understands(program, _MAP_GUEST)
-        if not maps_guest:
-            _refuse_lossy(ports)
         ready = os.path.join(run_dir, _READY)
+        notices: tuple[str, ...] = ()
         if not ports:
             argv = command(program, target, ports=(), options=values, ready=ready, maps_guest=maps_guest)
             helper = _run(argv, ready=ready, cwd=run_dir)
@@ -73,39 +72,23 @@ class PastaDriver:
 
             with reserve(ports) as reservation:
                 ports = reservation.ports
+                notices = () if maps_guest else lossy_udp(ports)
                 argv = command(
                     program, target, ports=ports, options=values, ready=ready, maps_guest=maps_guest
                 )
                 helper = _run(argv, ready=ready, cwd=run_dir)
         addresses = load_addresses(target.pid)
-        return PastaAttachment(
+        return HelperAttachment(
             helper,
             ports=published(ports, ipv6=any(":" in a for a in addresses)),
             addresses=addresses,
             host_gateway=HOST_GATEWAY if maps_guest else "",
+            resolver=RESOLVER,
+            notices=notices,
         )
 
 
 DRIVER = PastaDriver()
-
-
-class PastaAttachment(Attachment):
-    """Owns one pasta."""
-
-    __slots__ = ("_helper",)
-
-    def __init__(
-        self, helper: Helper, *, ports: tuple[Port, ...], addresses: tuple[str, ...], host_gateway: str
-    ) -> None:
-        super().__init__(ports=ports, addresses=addresses, host_gateway=host_gateway, resolver=RESOLVER)
-        self._helper = helper
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        return (self._helper.pid,)
-
-    def stop(self) -> None:
-        self._helper.stop()
 
 
 def command(
@@ -148,22 +131,26 @@ def published(ports: tuple[Port, ...], *, ipv6: bool) -> tuple[Port, ...]:
     )
 
 
-def _refuse_lossy(ports: tuple[Port, ...]) -> None:
-    """Refuse what a pasta older than 2024-08 would lose in silence.
+def lossy_udp(ports: tuple[Port, ...]) -> tuple[str, ...]:
+    """Return what a pasta older than 2024-08 loses, one line for each port. Pure.
 
     Raises:
-        DriverUnusable: a UDP port is published to this host's loopback under another number.
+        DriverUnusable: a port on a loopback address, which would never get a packet.
     """
-    for port in ports:
-        on_loopback = port.host_ip in ("", "::", "::1", "0.0.0.0") or port.host_ip.startswith("127.")  # noqa: S104
-        if port.protocol == "udp" and on_loopback and port.host_port != port.container_port:
+    lost = [p for p in ports if p.protocol == "udp" and p.host_port != p.container_port]
+    for port in lost:
+        if is_loopback(port.host_ip):
             raise DriverUnusable(
-                f"cannot publish {format_address(port)}->{port.container_port}/udp: "
-                "this pasta loses what the host sends to a UDP port that has another number inside",
+                f"cannot publish {format_address(port)}->{port.container_port}/udp: this pasta loses what "
+                "the host sends to a UDP port that has another number inside",
                 on="pasta",
-                hint="update passt to 2024-08 or later, publish the same number, "
-                "or use --network slirp4netns",
+                hint="update passt to 2024-08 or later, or publish the same number",
             )
+    return tuple(
+        f"other machines reach {format_address(p)}/udp, this host itself does not: "
+        f"its pasta is too old for a UDP port with another number inside ({p.container_port})"
+        for p in lost
+    )
 
 
 def _forwards(option: str, ports: list[Port]) -> list[str]:

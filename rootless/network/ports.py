@@ -74,6 +74,11 @@ def format_address(port: Port) -> str:
     return f"[{host}]:{port.host_port}" if ":" in host else f"{host}:{port.host_port}"
 
 
+def is_loopback(address: str) -> bool:
+    """Tell whether a port published on this address is for the host itself only."""
+    return address == "::1" or address.startswith("127.")
+
+
 def _split_protocol(text: str) -> tuple[str, str]:
     ports, slash, protocol = text.partition("/")
     if not slash:

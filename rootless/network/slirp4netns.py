@@ -13,9 +13,9 @@ import os
 from rootless.errors import RuntimeSetupError, os_error_text
 from rootless.network import tun
 from rootless.network.addresses import load_addresses
-from rootless.network.driver import Attachment, DriverFacts, NetTarget, read_options
-from rootless.network.helper import Helper, remove_file
-from rootless.network.ports import format_address
+from rootless.network.driver import Attachment, DriverFacts, DriverUnusable, NetTarget, read_options
+from rootless.network.helper import Helper, HelperAttachment, remove_file
+from rootless.network.ports import format_address, is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Slirp4netnsDriver:
     ) -> Attachment:
         values = read_options(options, self.facts)
         tun.check_tun_driver(program, name="slirp4netns", package="slirp4netns")
+        notices: tuple[str, ...] = ()
         if not ports:
             helper, life = _run(program, target, values, run_dir=run_dir, api=False)
         else:
@@ -71,54 +72,54 @@ class Slirp4netnsDriver:
 
             with reserve(ports) as reservation:
                 ports = reservation.ports
+                notices = lossy_udp(ports, values)
                 helper, life = _run(program, target, values, run_dir=run_dir, api=True)
                 try:
                     reservation.release("udp")  # it binds UDP without SO_REUSEADDR
                     _publish(ports, run_dir=run_dir)
                 except BaseException:
-                    os.close(life)
                     helper.stop()
+                    os.close(life)
                     raise
         host_addresses = load_addresses()
-        return Slirp4netnsAttachment(
+        return HelperAttachment(
             helper,
             life,
             ports=tuple(port.replace(host_ip=port.host_ip or _ANY) for port in ports),
             addresses=load_addresses(target.pid),
             host_gateway=next((a for a in host_addresses if ":" not in a), ""),
+            resolver=RESOLVER,
+            notices=notices,
         )
 
 
 DRIVER = Slirp4netnsDriver()
 
 
-class Slirp4netnsAttachment(Attachment):
-    """Owns one slirp4netns, and the pipe whose end ends it."""
+def lossy_udp(ports: tuple[Port, ...], options: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is lost without host-loopback, one line for each port. Pure.
 
-    __slots__ = ("_helper", "_life")
+    libslirp drops the answers to what came from 127.0.0.1 along with everything else for 10.0.2.2.
 
-    def __init__(
-        self,
-        helper: Helper,
-        life: int,
-        *,
-        ports: tuple[Port, ...],
-        addresses: tuple[str, ...],
-        host_gateway: str,
-    ) -> None:
-        super().__init__(ports=ports, addresses=addresses, host_gateway=host_gateway, resolver=RESOLVER)
-        self._helper = helper
-        self._life = life
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        return (self._helper.pid,)
-
-    def stop(self) -> None:
-        self._helper.stop()
-        if self._life >= 0:
-            os.close(self._life)
-            self._life = -1
+    Raises:
+        DriverUnusable: a port on a loopback address, which could never answer.
+    """
+    if _reaches_host_loopback(options):
+        return ()
+    lost = [p for p in ports if p.protocol == "udp"]
+    for port in lost:
+        if is_loopback(port.host_ip):
+            raise DriverUnusable(
+                f"cannot publish {format_address(port)}/udp: slirp4netns answers nothing to the host's "
+                "loopback unless the container may reach that",
+                on="slirp4netns",
+                hint="use --network pasta, or allow it with --network slirp4netns:host-loopback",
+            )
+    return tuple(
+        f"this host reaches {format_address(p)}/udp by its own address only, not by 127.0.0.1 (slirp4netns)"
+        for p in lost
+        if not p.host_ip
+    )
 
 
 def command(
@@ -132,13 +133,17 @@ def command(
     """
     argv = [program, "--configure", f"--mtu={options.get('mtu', _MTU)}"]
     argv += [f"--ready-fd={ready}", f"--exit-fd={life}", "--enable-sandbox", "--enable-seccomp"]
-    if "true" not in (options.get("host-loopback"), options.get("allow-host-loopback")):
+    if not _reaches_host_loopback(options):
         argv.append("--disable-host-loopback")
     if "true" in (options.get("ipv6"), options.get("enable-ipv6")):
         argv.append("--enable-ipv6")
     if api:
         argv.append(f"--api-socket={_API_SOCKET}")
     return [*argv, "--netns-type=path", target.netns, INTERFACE]
+
+
+def _reaches_host_loopback(options: Mapping[str, str]) -> bool:
+    return "true" in (options.get("host-loopback"), options.get("allow-host-loopback"))
 
 
 def _run(

@@ -81,6 +81,7 @@ def main() -> None:
             "addresses": attachment.addresses,
             "host_gateway": attachment.host_gateway,
             "resolver": attachment.resolver,
+            "notices": attachment.notices,
             "start_s": time.monotonic() - began,
         }
     except RootlessError as exc:
