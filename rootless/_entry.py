@@ -38,6 +38,16 @@ class GlobalOptions:
         self.debug = debug
 
 
+def console() -> None:
+    """Run the console script: as `main`, then leave the process with its exit code."""
+    code = main()
+    if "threading" not in sys.modules:
+        # The interpreter's orderly end takes 3 of the 24 ms of `rootless ps`, and nothing here needs it.
+        # Where threads may run (trio, tqdm) it is left to do its work.
+        _leave(code)
+    raise SystemExit(code)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; never raises what a user caused."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -159,6 +169,18 @@ def _print_help(rest: list[str]) -> int:
     print("  --log-level LEVEL  debug: print the plan of each container")
     print("\n`rootless COMMAND --help` describes one command.")
     return 0
+
+
+def _leave(code: int) -> None:
+    import os
+
+    try:
+        _flush()
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        pass  # `main` has dealt with what could be told
+    os._exit(code)
 
 
 def _print_and_flush(text: str) -> int:

@@ -123,8 +123,18 @@ def test_every_command_has_a_table_of_its_name():
 
 @pytest.mark.parametrize("stdout", [">&-", "| true", "> /dev/full"])
 def test_output_that_nobody_takes_makes_no_traceback(stdout, tmp_path):
-    code = "import sys; from rootless._entry import main; sys.exit(main())"
+    code = "from rootless._entry import console; console()"
     line = f"\"{sys.executable}\" -c '{code}' --help {stdout}"
     result = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
     assert "Traceback" not in result.stderr
     assert "Exception ignored" not in result.stderr
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["nonsense"], 125)])
+def test_console_script_leaves_with_the_exit_code_and_all_output(words, code):
+    result = subprocess.run(
+        [sys.executable, "-m", "rootless", *words], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == code
+    assert ("unshare" in result.stdout) == (code == 0)
+    assert ("unknown command: nonsense" in result.stderr) == (code == 125)

@@ -149,7 +149,7 @@ def test_follow_of_a_stopped_container_ends_at_once(store, web, capfd):
 
 
 def test_reader_that_went_away_ends_quietly(store, web):
-    code = "import sys; from rootless._entry import main; sys.exit(main())"
+    code = "from rootless._entry import console; console()"
     command = [sys.executable, "-c", code, "--root", store.paths.store, "logs", "web"]
     read, write = os.pipe()
     os.close(read)
