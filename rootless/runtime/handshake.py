@@ -30,6 +30,8 @@ PROCEED = b"P"
 READY = b"R"
 FAILED = b"F"
 MAX_MESSAGE_BYTES = 64 << 10
+_FIELD = 1500
+"""Characters of each field: JSON makes up to 12 bytes of one."""
 
 LEGAL = {
     ("", READY): "ready",
@@ -72,9 +74,9 @@ def next_state(state: str, message: bytes) -> str:
 def encode_failure(error: RootlessError) -> bytes:
     """Return the FAILED message for an error; long fields are cut to fit one packet."""
     fields = {
-        "message": error.message[:4000],
-        "on": error.on and error.on[:4000],
-        "hint": error.hint and error.hint[:4000],
+        "message": error.message[:_FIELD],
+        "on": error.on and error.on[:_FIELD],
+        "hint": error.hint and error.hint[:_FIELD],
         "reference": error.reference,
         "exit_code": error.exit_code,
     }
