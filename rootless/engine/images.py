@@ -227,7 +227,7 @@ class _Pull:
                 self._say(layer, EXISTS)
             else:
                 self._say(layer, WAITING)
-                async with _lock(snapshots.lock(self._paths, self._snapshots, layer.chain_id)):
+                async with _lock(snapshots.lock(self._paths, self._mapping, layer.chain_id)):
                     await self._make_missing(layer)
             layer.queued.set()
             layer.done.set()
@@ -274,8 +274,8 @@ class _Pull:
         async with self._workers:
             layer.queued.set()
             async with snapshots.temporary(self._paths, self._snapshots, self._mapping) as tree:
-                request = {
-                    "root": tree,
+                request: dict[str, object] = {
+                    "root": tree.path,
                     "compression": media.compression_of(layer.descriptor.media_type),
                     "diff_id": layer.diff_id,
                     "owners": "direct" if self._mapping.mode == "ranges" else "recorded",

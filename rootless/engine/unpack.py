@@ -230,6 +230,8 @@ def _failure(answer: dict[str, Any]) -> RootlessError:
             )
             return RootlessError(message, on=on or None, hint=hint, reference="disk-full")
         return RootlessError(message, on=on or None, hint=hint or None, reference="unpack")
+    if kind == "RootlessError":
+        return RootlessError(message, on=on or None, hint=hint or None, reference="user-namespace")
     if kind == "StoreError":
         return RootlessError(message, on=on or None, hint=hint or None, reference="store")
     return ImageError(message, on=on or None, hint=hint or None)
