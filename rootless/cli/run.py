@@ -30,7 +30,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     paths.ensure()
     facts, mode = modes.load_modes(paths, storage=parsed.text("storage"))
     removal.sweep(paths, mapping=mode.mapping)
-    image = _ensure_image(paths, parsed, options)
+    image = _ensure_image(paths, parsed, options, mapping_key=mode.mapping.key)
     spec = _make_spec(paths, parsed, image)
     foreground.check_terminal(spec.process)
     for text in (*mode.notices, *run_options.notices(parsed)):
@@ -52,7 +52,9 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     )
 
 
-def _ensure_image(paths: Paths, parsed: Parsed, options: GlobalOptions) -> LocalImage:
+def _ensure_image(
+    paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key: str
+) -> LocalImage:
     """Find the image, pulling it as --pull says.
 
     Raises:
@@ -61,13 +63,13 @@ def _ensure_image(paths: Paths, parsed: Parsed, options: GlobalOptions) -> Local
     name, policy = parsed.positionals[0], parsed.text("pull")
     if policy != "always":
         try:
-            return image_lookup.find_image(paths, name)
+            return image_lookup.find_image(paths, name, snapshots_key=mapping_key)
         except NotFound:
             if policy == "never":
                 raise
             print(f"Unable to find image '{name}' locally", file=sys.stderr)
     _pull_in_child(parsed, options, name)
-    return image_lookup.find_image(paths, name)
+    return image_lookup.find_image(paths, name, snapshots_key=mapping_key)
 
 
 def _pull_in_child(parsed: Parsed, options: GlobalOptions, name: str) -> None:

@@ -52,6 +52,7 @@ def _run(
 ) -> int:
     """Start the process, tell of it, and wait for its end; returns its exit code."""
     from rootless.runtime import join
+    from rootless.runtime.process import plan_process
 
     state = container.state
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -60,9 +61,8 @@ def _run(
         minder.output if minder.output >= 0 else null,
         minder.error_output if minder.error_output >= 0 else null,
     )
-    launched = join.start(
-        state.pid, state.pid_start, process=process, security=security, mapping=mapping, stdio=stdio
-    )
+    plan = plan_process(process, security, mapping)
+    launched = join.start(state.pid, state.pid_start, plan, stdio=stdio)
     launched.proceed()
     console = launched.console_fd
     minder.send(wire.STARTED, pid=launched.pid, fds=(console,) if console >= 0 else ())
