@@ -5,18 +5,19 @@ Needs no capability and no helper: the files show the namespace of that process 
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+_LOOPBACK = "127."
+_LINK_LOCAL = "169.254."
 _IPV6_GLOBAL_SCOPE = "00"
 
 
 def load_addresses(pid: int | str = "self") -> tuple[str, ...]:
-    """Return the addresses of a process's network namespace, IPv4 first, without loopback and link-local."""
-    ipv4 = parse_fib_trie(_read(f"/proc/{pid}/net/fib_trie"))
+    """Return the addresses of a process's network namespace, IPv4 first; none of loopback.
+
+    A link-local IPv4 address counts where it is the only one: pasta makes one up on a host without uplink.
+    """
+    ipv4 = [a for a in parse_fib_trie(_read(f"/proc/{pid}/net/fib_trie")) if not a.startswith(_LOOPBACK)]
     ipv6 = parse_if_inet6(_read(f"/proc/{pid}/net/if_inet6"))
-    return tuple(a for a in ipv4 if not a.startswith(("127.", "169.254."))) + tuple(ipv6)
+    return tuple([a for a in ipv4 if not a.startswith(_LINK_LOCAL)] or ipv4) + tuple(ipv6)
 
 
 def parse_fib_trie(text: str) -> list[str]:
@@ -38,15 +39,8 @@ def parse_fib_trie(text: str) -> list[str]:
 
 def parse_if_inet6(text: str) -> list[str]:
     """Return the global IPv6 addresses of the namespace."""
-    return [
-        _format_ipv6(fields[0])
-        for fields in _fields(text.splitlines(), count=6)
-        if fields[3] == _IPV6_GLOBAL_SCOPE
-    ]
-
-
-def _fields(lines: Iterable[str], *, count: int) -> list[list[str]]:
-    return [words for words in (line.split() for line in lines) if len(words) >= count]
+    rows = [line.split() for line in text.splitlines()]
+    return [_format_ipv6(row[0]) for row in rows if len(row) == 6 and row[3] == _IPV6_GLOBAL_SCOPE]
 
 
 def _format_ipv6(digits: str) -> str:
