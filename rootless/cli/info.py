@@ -10,7 +10,6 @@ from rootless.cli import output
 from rootless.cli.args import Command, Option
 from rootless.cli.version import render
 from rootless.engine import modes, records
-from rootless.errors import HostUnsupported
 from rootless.model import lifecycle
 from rootless.paths import find_paths
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rootless._entry import GlobalOptions
-    from rootless.model.host import Modes
     from rootless.paths import Paths
 
 TABLE = Command(
@@ -52,23 +50,17 @@ def describe(paths: Paths) -> dict[str, Any]:
     """Return everything; works where no container can run."""
     from rootless.runtime import survey
 
-    facts = modes.load_facts(paths)
-    chosen: Modes | None = None
-    try:
-        chosen = modes.choose(facts)
-        warnings = list(chosen.notices)
-    except HostUnsupported as exc:
-        warnings = [exc.message]
+    _, chosen = modes.load_store_modes(paths)
     seen = survey.take_survey(paths.store, paths.run)
     return {
         **_counts(paths),
         "Name": os.uname().nodename,
         "ServerVersion": __version__,
-        "Driver": chosen.storage if chosen else "",
+        "Driver": chosen.storage,
         "BackingFilesystem": seen.file_system,
-        "Identity": chosen.identity if chosen else "",
-        "Network": chosen.network if chosen else "",
-        "IdMapping": modes.store_mapping(facts).to_json(),
+        "Identity": chosen.identity,
+        "Network": chosen.network,
+        "IdMapping": chosen.mapping.to_json(),
         "CgroupVersion": {"v2": "2", "none": ""}.get(seen.cgroups, "1"),
         "CgroupDriver": "none",
         "SecurityOptions": ["name=rootless"] + (["name=seccomp,profile=builtin"] if seen.seccomp else []),
@@ -81,7 +73,7 @@ def describe(paths: Paths) -> dict[str, Any]:
         "DockerRootDir": paths.store,
         "RunDir": paths.run,
         "FreeBytes": seen.free_bytes,
-        "Warnings": warnings,
+        "Warnings": list(chosen.notices),
     }
 
 
@@ -114,10 +106,10 @@ def _rows(data: dict[str, Any]) -> list[tuple[str, Any]]:
         (" Stopped", data["ContainersStopped"]),
         ("Images", data["Images"]),
         ("Server Version", data["ServerVersion"]),
-        ("Storage Driver", data["Driver"] or "none"),
+        ("Storage Driver", data["Driver"]),
         (" Backing Filesystem", data["BackingFilesystem"] or "unknown"),
-        ("Identity", data["Identity"] or "none"),
-        ("Network", data["Network"] or "none"),
+        ("Identity", data["Identity"]),
+        ("Network", data["Network"]),
         ("Cgroup Version", data["CgroupVersion"] or "none"),
         ("Security Options", ", ".join(data["SecurityOptions"])),
         ("Kernel Version", data["KernelVersion"]),

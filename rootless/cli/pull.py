@@ -35,7 +35,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     paths = find_paths(options.root)
     paths.ensure()
     # Modes are probed before trio is imported: a process with threads cannot make namespaces.
-    _, mode = modes.load_modes(paths)
+    _, mode = modes.load_store_modes(paths)
 
     from rootless.cli.progress import make_progress
     from rootless.engine import images

@@ -37,7 +37,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     parsed = TABLE.parse(argv)
     paths = find_paths(options.root)
     paths.ensure()
-    _, mode = modes.load_modes(paths)
+    _, mode = modes.load_store_modes(paths)
     force = parsed.flag("force")
 
     def remove(query: str) -> None:

@@ -53,7 +53,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
 
     code = several.for_each(parsed.positionals, remove)
     if not parsed.flag("no-prune"):
-        mapping = modes.load_modes(paths)[1].mapping
+        mapping = modes.load_store_modes(paths)[1].mapping
         image_removal.free_space_of_images(
             paths,
             image_ids=frozenset(users),

@@ -81,15 +81,23 @@ def choose(facts: HostFacts, *, userns: str = "auto", storage: str = "", network
     )
 
 
-def store_mapping(facts: HostFacts, *, userns: str = "auto") -> IdMapping:
-    """Return the mapping under which images are unpacked; there is one on every host.
+def load_store_modes(paths: Paths) -> tuple[HostFacts, Modes]:
+    """Return facts and modes for commands that only use the store: pull, rmi, rm; works on every host."""
+    facts = load_facts(paths)
+    return facts, store_modes(facts)
 
-    Where user namespaces are refused it has mode "none": files are written as this user, without entering
-    a namespace. Its key is that of "single", since the files are the same.
+
+def store_modes(facts: HostFacts) -> Modes:
+    """Choose as `choose` does; where user namespaces are refused, the modes in which the store still works.
+
+    Their mapping has mode "none": files are written as this user, without entering a namespace. Its key is
+    that of "single", since the files are the same.
     """
-    if facts.user_namespaces:
-        return single_mapping(facts.uid, facts.gid).replace(mode="none")
-    return _choose_mapping(facts, userns, [])
+    if not facts.user_namespaces:
+        return choose(facts)
+    mapping = single_mapping(facts.uid, facts.gid).replace(mode="none")
+    notice = f"containers cannot run on this host: {facts.user_namespaces}"
+    return Modes(identity="none", mapping=mapping, storage="copy", network="none", notices=(notice,))
 
 
 def single_mapping(uid: int, gid: int) -> IdMapping:

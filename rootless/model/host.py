@@ -104,7 +104,7 @@ class IdMapping(Value):
 
     Attributes:
         mode: "ranges" (newuidmap), "single" (one id, no helper), or "none": no user namespace can be made,
-            only the store works (`engine.modes.store_mapping`).
+            only the store works (`engine.modes.store_modes`).
         uids, gids: (container_id, host_id, size) triples, ascending.
         key: names the mapping in `snapshots/<key>/`: trees extracted under it carry its host ids.
     """
@@ -129,7 +129,7 @@ class Modes(Value):
     """The way in which this host runs containers.
 
     Attributes:
-        identity: "ranges" or "single".
+        identity: "ranges", "single", or "none" (`engine.modes.store_modes`).
         storage: "overlay", "fuse-overlayfs" or "copy".
         network: default driver.
         notices: what is lost compared with a fully equipped host, one line each.

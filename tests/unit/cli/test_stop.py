@@ -78,7 +78,7 @@ def removed(monkeypatch):
         found.append((container.spec.name, with_volumes))
 
     monkeypatch.setattr(containers, "remove", remove)
-    monkeypatch.setattr(modes, "load_modes", lambda paths: (None, SimpleNamespace(mapping=None)))
+    monkeypatch.setattr(modes, "load_store_modes", lambda paths: (None, SimpleNamespace(mapping=None)))
     return found
 
 

@@ -147,11 +147,14 @@ def test_choose_without_user_namespaces_is_unsupported_with_the_command(restrict
     assert command in caught.value.hint
 
 
-def test_store_mapping_works_without_user_namespaces():
-    mapping = modes.store_mapping(facts(user_namespaces="refused", restriction="seccomp"))
-    assert (mapping.mode, mapping.key) == ("none", "single")
-    assert modes.store_mapping(facts()) == modes.choose(facts()).mapping
-    assert modes.store_mapping(facts(), userns="single").mode == "single"
+def test_store_modes_exist_without_user_namespaces():
+    chosen = modes.store_modes(facts(user_namespaces="refused", restriction="seccomp"))
+    assert (chosen.identity, chosen.mapping.mode, chosen.mapping.key) == ("none", "none", "single")
+    assert chosen.notices == ("containers cannot run on this host: refused",)
+
+
+def test_store_modes_elsewhere_are_those_of_containers():
+    assert modes.store_modes(facts()) == modes.choose(facts())
 
 
 # remedies
