@@ -67,13 +67,13 @@ def test_taken_port_is_refused_by_name(kind: str) -> None:
 def test_range_gives_the_first_free_port_and_says_when_all_are_taken() -> None:
     with reserve([loopback()]) as held:
         first = held.ports[0].host_port
-        with bind(first, "tcp", reuse=True):
-            with reserve([loopback(first, last=first + 20)]) as chosen:
-                assert first < chosen.ports[0].host_port <= first + 20
-                assert chosen.ports[0].host_port_last == 0
-    with bind(0, "tcp", reuse=True) as other, pytest.raises(RuntimeSetupError) as caught:
+        with bind(first, "tcp", reuse=True), reserve([loopback(first, last=first + 20)]) as chosen:
+            assert first < chosen.ports[0].host_port <= first + 20
+            assert chosen.ports[0].host_port_last == 0
+    with bind(0, "tcp", reuse=True) as other:
         port = other.getsockname()[1]
-        reserve([loopback(port, last=port)])
+        with pytest.raises(RuntimeSetupError) as caught:
+            reserve([loopback(port, last=port)])
     assert f"127.0.0.1:{port}-{port}/tcp: port is already allocated" in caught.value.message
 
 
