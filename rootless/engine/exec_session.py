@@ -65,6 +65,6 @@ def _run(
     launched = join.start(state.pid, state.pid_start, plan, stdio=stdio)
     launched.proceed()
     console = launched.console_fd
-    minder.send(wire.STARTED, pid=launched.pid, fds=(console,) if console >= 0 else ())
+    minder.send(wire.STARTED, pid=launched.pid, fd=console if console >= 0 else None)
     wire.close_fds(*{fd for fd in (*stdio, console) if fd >= 0})
     return wire.exit_code_of(os.waitpid(launched.pid, 0)[1])

@@ -11,6 +11,7 @@ import os
 
 from rootless.engine import session as wire
 from rootless.engine.session import Minder, Session
+from rootless.runtime import handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def make_session(*, tty: bool, stdin: bool, watched: bool) -> tuple[Session, Min
         stdin: keep stdin open; else it reads /dev/null.
         watched: the command line stays to see the output.
     """
-    ours, theirs = wire.make_event_pair()
+    ours, theirs = handshake.channel()
     watch_r, watch_w = os.pipe2(os.O_CLOEXEC) if watched else (-1, -1)
     if tty:
         return (

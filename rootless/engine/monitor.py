@@ -172,7 +172,7 @@ class _Monitor:
         minder, console = self._minder, self._launched.console_fd
         if console >= 0:
             self._taps.append(Tap(stream="stdout", source=console, target=minder.output))
-            minder.send(wire.STARTED, pid=self._launched.pid, fds=(console,))
+            minder.send(wire.STARTED, pid=self._launched.pid, fd=console)
         else:
             minder.send(wire.STARTED, pid=self._launched.pid)
         wire.close_fds(minder.stdin, minder.stdout, minder.stderr)

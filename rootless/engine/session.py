@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from contextlib import suppress
 
-from rootless.errors import EXIT_SIGNAL_BASE, InternalError, RootlessError, RuntimeSetupError
+from rootless.errors import EXIT_SIGNAL_BASE, InternalError
+from rootless.runtime import handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from typing import Any
+
+    from rootless.errors import RootlessError
 
 STARTED = "started"
 FAILED = "failed"
 EXITED = "exited"
 NOTICE = "notice"
-
-_MAX_EVENT_BYTES = 64 << 10
 
 
 class Session:
@@ -39,7 +40,7 @@ class Session:
 
     __slots__ = ("console", "events", "minder_pid", "stderr", "stdin", "stdout")
 
-    def __init__(self, *, events: socket.socket, stdin: int, stdout: int, stderr: int) -> None:
+    def __init__(self, *, events: socket, stdin: int, stdout: int, stderr: int) -> None:
         self.events = events
         self.stdin = stdin
         self.stdout = stdout
@@ -49,9 +50,9 @@ class Session:
 
     def receive(self) -> dict[str, Any] | None:
         """Wait for the next event; None when the minder has finished or died."""
-        data, fds, _, _ = socket.recv_fds(self.events, _MAX_EVENT_BYTES, 1)
-        if fds:
-            self.console = fds[0]
+        data, fd = handshake.receive(self.events)
+        if fd is not None:
+            self.console = fd
         if not data:
             return None
         event: dict[str, Any] = json.loads(data)
@@ -77,7 +78,7 @@ class Minder:
     __slots__ = ("error_output", "events", "output", "stderr", "stdin", "stdout")
 
     def __init__(
-        self, *, events: socket.socket, stdin: int, stdout: int, stderr: int, output: int, error_output: int
+        self, *, events: socket, stdin: int, stdout: int, stderr: int, output: int, error_output: int
     ) -> None:
         self.events = events
         self.stdin = stdin
@@ -86,32 +87,18 @@ class Minder:
         self.output = output
         self.error_output = error_output
 
-    def send(self, event: str, *, fds: tuple[int, ...] = (), **details: object) -> None:
+    def send(self, event: str, *, fd: int | None = None, **details: object) -> None:
         """Tell the command line; a command line that is gone misses nothing."""
-        data = json.dumps({"event": event, **details}).encode()
         with suppress(OSError):  # EPIPE: it was killed, or has detached
-            if fds:
-                socket.send_fds(self.events, [data], fds)
-            else:
-                self.events.send(data)
+            handshake.send(self.events, json.dumps({"event": event, **details}).encode(), fd)
 
     def receive_hang_up(self) -> str:
         """Return the stream whose reader has gone, "" when the command line itself has."""
-        try:
-            data = self.events.recv(_MAX_EVENT_BYTES)
-        except OSError:
-            return ""
+        data, _ = handshake.receive(self.events)
         return str(json.loads(data)["hang_up"]) if data else ""
 
     def send_failure(self, error: RootlessError) -> None:
-        self.send(
-            FAILED,
-            message=error.message,
-            on=error.on,
-            hint=error.hint,
-            reference=error.reference,
-            exit_code=error.exit_code,
-        )
+        self.send(FAILED, **handshake.failure_fields(error))
 
 
 def failure_of(event: dict[str, Any] | None) -> RootlessError:
@@ -122,18 +109,7 @@ def failure_of(event: dict[str, Any] | None) -> RootlessError:
             hint="was it killed? `rootless ps -a` tells the container's state",
             reference="monitor-died",
         )
-    return RuntimeSetupError(
-        event["message"],
-        on=event["on"],
-        hint=event["hint"],
-        reference=event["reference"],
-        exit_code=event["exit_code"],
-    )
-
-
-def make_event_pair() -> tuple[socket.socket, socket.socket]:
-    """Return (command line's end, minder's end)."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return handshake.failure_from(event)
 
 
 def close_fds(*fds: int) -> None:

@@ -23,7 +23,7 @@ from rootless.errors import InternalError, RootlessError, RuntimeSetupError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 MAPPED = b"M"
 PROCEED = b"P"
@@ -72,20 +72,28 @@ def next_state(state: str, message: bytes) -> str:
 
 
 def encode_failure(error: RootlessError) -> bytes:
-    """Return the FAILED message for an error; long fields are cut to fit one packet."""
-    fields = {
+    """Return the FAILED message for an error."""
+    return FAILED + json.dumps(failure_fields(error)).encode()
+
+
+def decode_failure(message: bytes) -> RuntimeSetupError:
+    """Return the error that a FAILED message describes."""
+    return failure_from(json.loads(message[1:]))
+
+
+def failure_fields(error: RootlessError) -> dict[str, Any]:
+    """Return an error as JSON; long fields are cut to fit one packet."""
+    return {
         "message": error.message[:_FIELD],
         "on": error.on and error.on[:_FIELD],
         "hint": error.hint and error.hint[:_FIELD],
         "reference": error.reference,
         "exit_code": error.exit_code,
     }
-    return FAILED + json.dumps(fields).encode()
 
 
-def decode_failure(message: bytes) -> RuntimeSetupError:
-    """Return the error that a FAILED message describes."""
-    fields = json.loads(message[1:])
+def failure_from(fields: dict[str, Any]) -> RuntimeSetupError:
+    """Return the error that `failure_fields` described."""
     return RuntimeSetupError(
         fields["message"],
         on=fields["on"],
