@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import zlib
 from contextlib import nullcontext
 
 from rootless.cli import terminal
 from rootless.engine import session as wire
-from rootless.engine.relay import DETACHED, Relay
-from rootless.errors import UsageError, printable
+from rootless.engine.relay import ABANDONED, DETACHED, Relay
+from rootless.errors import EXIT_FAILURE, UsageError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.engine.session import Session
     from rootless.model.spec import Process
+    from rootless.paths import Paths
 
 
 def notice(text: str) -> None:
@@ -21,6 +24,16 @@ def notice(text: str) -> None:
     for line in text.splitlines():
         print(f"notice: {printable(line)}", file=sys.stderr)
     sys.stderr.flush()
+
+
+def notice_once(paths: Paths, text: str) -> None:
+    """Tell the user once a boot: what cannot change meanwhile need not be said at every start."""
+    mark = os.path.join(paths.store_run, f"told-{zlib.crc32(text.encode()):08x}")
+    try:
+        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    notice(text)
 
 
 def check_terminal(process: Process, *, detached: bool = False) -> None:
@@ -65,4 +78,7 @@ def attend(session: Session, process: Process, *, forward_signals: bool, detach_
     if code == DETACHED:
         print("read escape sequence", file=sys.stderr)
         return 0
+    if code == ABANDONED:
+        print("got 3 SIGTERM/SIGINTs, forcefully exiting; the container goes on", file=sys.stderr)
+        return EXIT_FAILURE
     return code

@@ -33,7 +33,9 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     image = _ensure_image(paths, parsed, options, mapping_key=mode.mapping.key)
     spec = _make_spec(paths, parsed, image)
     foreground.check_terminal(spec.process)
-    for text in (*mode.notices, *run_options.notices(parsed)):
+    for text in mode.notices:
+        foreground.notice_once(paths, text)
+    for text in run_options.notices(parsed):
         foreground.notice(text)
     container = records.create(paths, spec)
     volumes.ensure_all(paths, spec)
@@ -52,9 +54,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     )
 
 
-def _ensure_image(
-    paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key: str
-) -> LocalImage:
+def _ensure_image(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key: str) -> LocalImage:
     """Find the image, pulling it as --pull says.
 
     Raises:

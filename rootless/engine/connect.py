@@ -75,6 +75,8 @@ def attach(
         except DriverUnusable as exc:
             first_error = first_error or exc
             continue
+        for line in attachment.notices:
+            notice(line)
         write_files(container, attachment, shares_host=name == "host")
         return name, attachment
     assert first_error is not None, "there is at least one candidate"

@@ -199,6 +199,6 @@ def _no_user_namespaces(facts: HostFacts) -> HostUnsupported:
     command = remedies.user_namespaces(facts.restriction, executable=os.path.realpath(sys.executable))
     return HostUnsupported(
         f"cannot run containers on this host: {facts.user_namespaces}",
-        hint=f"an administrator can lift this:\n{command}",
+        hint=f"what would lift this:\n{command}",
         reference="no-user-namespaces",
     )

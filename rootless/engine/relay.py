@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 DETACHED = -1
 """Returned by `relay` when the user typed the detach keys: the container goes on."""
 
+ABANDONED = -2
+"""Returned by `relay` when the user insisted on leaving a container that ignores signals."""
+
+INSISTENT_SIGNALS = 3
+"""So many SIGINT or SIGTERM mean that the user wants the prompt back, as with docker. A first process
+without handlers is deaf to them (man 7 pid_namespaces)."""
+
 DEFAULT_DETACH_KEYS = b"\x10\x11"  # ctrl-p, ctrl-q
 _CHUNK_BYTES = 64 << 10
 _FORWARDED = (
@@ -67,6 +74,7 @@ class Relay:
         self._detach_keys = detach_keys
         self._pidfd = -1
         self._pending_signals: list[int] = []
+        self._insistence = 0
         self._exit_code: int | None = None
         self._failure: Exception | None = None
         self._detach_r, self._detach_w = os.pipe2(os.O_CLOEXEC)
@@ -75,7 +83,7 @@ class Relay:
         """Relay until the minder is done.
 
         Returns:
-            the container's exit code, or DETACHED.
+            the container's exit code, DETACHED or ABANDONED.
         Raises:
             RootlessError: it did not start.
         """
@@ -96,7 +104,7 @@ class Relay:
         while not finished or outputs:
             for fd, _ in poller.poll():
                 if fd == self._detach_r:
-                    return DETACHED
+                    return DETACHED if os.read(fd, 1) == b"d" else ABANDONED
                 if fd == events_fd:
                     event = self._session.receive()
                     if event is None:
@@ -192,6 +200,10 @@ class Relay:
         return restore
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number in (signal.SIGINT, signal.SIGTERM):
+            self._insistence += 1
+            if self._insistence == INSISTENT_SIGNALS:
+                os.write(self._detach_w, b"a")
         self._send_signal(number)
 
     def _on_resize(self, _number: int, _frame: FrameType | None) -> None:

@@ -41,6 +41,7 @@ _UIDMAP = {
 _PACKAGES = {"newuidmap": _UIDMAP, "newgidmap": _UIDMAP, "pasta": dict.fromkeys(_FAMILIES, "passt")}
 """program → family → package, where it is not named like the program."""
 _APPARMOR = """\
+# for all programs of this interpreter; a virtual environment made with --copies has one of its own
 sudo tee /etc/apparmor.d/rootless-python >/dev/null <<'EOF'
 abi <abi/4.0>,
 include <tunables/global>
@@ -106,7 +107,8 @@ def user_namespaces(restriction: str, *, executable: str) -> str:
         + _sysctl("user.max_user_namespaces", 60000),
         restrictions.CLONE: _sysctl("kernel.unprivileged_userns_clone", 1),
         restrictions.APPARMOR: _APPARMOR.format(executable=executable),
-        restrictions.SECCOMP: "start the outer container with --security-opt seccomp=unconfined",
+        restrictions.SECCOMP: "start the outer container with --security-opt seccomp=unconfined\n"
+        "(rootless as the outer engine: --security-opt nesting)",
         restrictions.CHROOT: "enter the new root with pivot_root(2) in place of chroot(2)",
         restrictions.UNMAPPED: "map this user's uid and gid in the outer user namespace",
     }
