@@ -315,11 +315,14 @@ def _read_until(fd: int, deadline: float) -> bytes:
 
 
 def _probe_ranges(prober: _Prober, user: str, uid: int, gid: int) -> dict[str, Any]:
-    subuids, subgids = subids.read_ranges(user, uid)
+    subuids, subgids, local = subids.read_ranges(user, uid)
     fields: dict[str, Any] = {"subuids": subuids, "subgids": subgids, "newuidmap": "", "newgidmap": ""}
     if not subuids or not subgids:
         which = "uids" if not subuids else "gids"
-        prober.missing("subuids", f"user {user} has no subordinate {which} in /etc/sub{which[:3]}")
+        place = f" in /etc/sub{which[:3]}" if local else ""
+        prober.missing("subuids", f"user {user} has no subordinate {which}{place}")
+        if not local or user.isdigit():  # the directory service may be away
+            prober.lasting = False
     for name in ("newuidmap", "newgidmap"):
         path = find_program(name)
         problem = subids.helper_problem(path)
@@ -387,6 +390,9 @@ def _start_helper(path: str, target: int, ranges: tuple[IdRange, ...], own: int)
 
 
 def _finish_helper(prober: _Prober, name: str, pid: int, output: int) -> str:
+    if not _ends_in_time(pid):
+        prober.lasting = False
+        return f"{name} did not end within {DEADLINE_S:.0f} s"  # set-user-id: we may not kill it
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     words = os.pread(output, 500, 0).decode(errors="replace").strip()
@@ -394,6 +400,16 @@ def _finish_helper(prober: _Prober, name: str, pid: int, output: int) -> str:
     if code < 0:
         prober.lasting = False
     return "" if code == 0 else words or f"{name} ended with {code}"
+
+
+def _ends_in_time(pid: int) -> bool:
+    fd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(DEADLINE_S * 1000))
+    finally:
+        os.close(fd)
 
 
 def _probe_programs(prober: _Prober) -> dict[str, str]:

@@ -63,7 +63,7 @@ PROCESSES = """
     sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity sched_setattr sched_setparam
     sched_setscheduler sched_yield seccomp setfsgid setfsuid setgid setgroups setpgid setpriority setregid
     setresgid setresuid setreuid setrlimit setsid setuid sigaltstack sysinfo tgkill times tkill uname
-    uretprobe vfork wait4 waitid
+    uprobe uretprobe vfork wait4 waitid
 """
 THREADS = """
     arch_prctl futex futex_requeue futex_wait futex_waitv futex_wake get_robust_list get_thread_area

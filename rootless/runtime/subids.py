@@ -66,13 +66,17 @@ def uses_files(nsswitch: bytes) -> bool:
     return True
 
 
-def read_ranges(user: str, uid: int) -> tuple[Ranges, Ranges]:
-    """Return the subordinate uids and gids of a user, asking getsubids where another source is configured."""
+def read_ranges(user: str, uid: int) -> tuple[Ranges, Ranges, bool]:
+    """Return the subordinate uids and gids of a user, and whether they come from local files.
+
+    Where another source is configured getsubids is asked, which fails while a directory service is away.
+    """
     if not uses_files(_read("/etc/nsswitch.conf")):
-        return parse_getsubids(_getsubids(user)), parse_getsubids(_getsubids("-g", user))
+        return parse_getsubids(_getsubids(user)), parse_getsubids(_getsubids("-g", user)), False
     return (
         parse_subid_file(_read("/etc/subuid"), user=user, uid=uid),
         parse_subid_file(_read("/etc/subgid"), user=user, uid=uid),
+        True,
     )
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 
 import pytest
 
@@ -46,6 +47,49 @@ def test_parse_getsubids_output():
 )
 def test_uses_files(text, expected):
     assert subids.uses_files(text) is expected
+
+
+def test_read_ranges_asks_getsubids_where_another_source_is_configured(monkeypatch):
+    files = {"/etc/nsswitch.conf": b"subid: sss\n", "/etc/subuid": b"ada:1:1\n", "/etc/subgid": b""}
+    monkeypatch.setattr(subids, "_read", files.__getitem__)
+    monkeypatch.setattr(subids, "_getsubids", lambda *words: b"0: ada %d 9\n" % len(words))
+    assert subids.read_ranges("ada", 1) == (ranges((1, 9)), ranges((2, 9)), False)
+    files["/etc/nsswitch.conf"] = b"passwd: sss\n"
+    assert subids.read_ranges("ada", 1) == (ranges((1, 1)), (), True)
+
+
+@pytest.mark.parametrize(
+    ("user", "local", "lasting"), [("ada", True, True), ("ada", False, False), ("7", True, False)]
+)
+def test_missing_ranges_that_a_directory_service_may_have_are_not_cached(monkeypatch, user, local, lasting):
+    monkeypatch.setattr(subids, "read_ranges", lambda *_: ((), (), local))
+    prober = probing._Prober("/")
+    probing._probe_ranges(prober, user, 7, 7)
+    assert prober.lasting is lasting
+    assert f"user {user} has no subordinate uids" in prober.reasons["subuids"]
+
+
+def test_helper_that_hangs_is_given_up(monkeypatch, tmp_path):
+    monkeypatch.setattr(probing, "DEADLINE_S", 0.05)
+    slow = tmp_path / "newuidmap"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    prober = probing._Prober("/")
+    process = probing._start_helper(str(slow), 1, ranges((5, 6)), 7)
+    assert "did not end" in probing._finish_helper(prober, "newuidmap", *process)
+    assert not prober.lasting
+    os.kill(process[0], signal.SIGKILL)
+    os.waitpid(process[0], 0)
+
+
+def test_helper_that_refuses_is_quoted(tmp_path):
+    bad = tmp_path / "newuidmap"
+    bad.write_text('#!/bin/sh\necho "newuidmap: $*" >&2; exit 1\n')
+    bad.chmod(0o755)
+    prober = probing._Prober("/")
+    process = probing._start_helper(str(bad), 42, ranges((5, 6), (50, 60)), 7)
+    assert probing._finish_helper(prober, "newuidmap", *process) == "newuidmap: 42 0 7 1 1 5 6 7 50 60"
+    assert prober.lasting
 
 
 def test_helper_problem_of_missing_and_plain_programs(tmp_path):
