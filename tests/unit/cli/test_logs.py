@@ -62,6 +62,18 @@ def test_tail_of_a_log_longer_than_a_block(store, capfd):
     assert [line.split()[0] for line in lines] == [str(n) for n in range(1300, 2000)]
 
 
+@pytest.mark.parametrize("lines", [1, 100, 235, 500, 1999, 2000, 2001])
+def test_tail_offset_is_the_start_of_a_line(tmp_path, lines):
+    path = tmp_path / "log"
+    path.write_bytes(b"".join(b"%d " % n + b"x" * 201 + b"\n" for n in range(2000)) + b"unfinished")
+    with open(path, "rb") as file:
+        file.seek(logs.find_tail(file.fileno(), lines))
+        left = file.read().splitlines()
+    assert left[-1] == b"unfinished"
+    assert len(left) - 1 == min(lines, 2000)
+    assert left[0].startswith(b"%d " % max(0, 2000 - lines))
+
+
 @pytest.mark.parametrize("text", ["-1", "x", "", "1.5", "٣"])
 def test_bad_tail_is_a_usage_error(store, web, text):
     with pytest.raises(UsageError):

@@ -121,6 +121,11 @@ def test_environment_of_the_caller_does_not_leak():
     assert "USER" not in env_of("i")
 
 
+def test_hostile_image_environment_without_a_name_or_value_is_left_out():
+    env = spec("i", config=image(env=("=x", "NOVALUE", "", "E=", "A=b=c"))).process.env
+    assert env[2:] == ("E=", "A=b=c")
+
+
 def test_path_has_a_default_and_term_needs_a_terminal():
     env = env_of("i", config=image(env=()))
     assert env["PATH"] == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
