@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 class ContainerDriver:
     """Leaves the connection to the container that is joined."""
 
-    facts = DriverFacts(
-        "container",
-        own_namespace=False,
-        discards_ports="Published ports are discarded when using container network mode",
-    )
+    facts = DriverFacts("container", own_namespace=False)
 
     def start(
         self,

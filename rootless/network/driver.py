@@ -75,11 +75,9 @@ class DriverFacts:
         needs_tun: /dev/net/tun must open.
         resolver: address inside at which the driver answers DNS for the host, "" for none.
         options: the options it understands → "flag", "number" or "text".
-        discards_ports: warning when -p is given to a driver that does not publish; "" where it does.
     """
 
     __slots__ = (
-        "discards_ports",
         "name",
         "needs_tun",
         "options",
@@ -101,7 +99,6 @@ class DriverFacts:
         needs_tun: bool = False,
         resolver: str = "",
         options: dict[str, str] | None = None,
-        discards_ports: str = "",
     ) -> None:
         self.name = name
         self.own_namespace = own_namespace
@@ -111,7 +108,11 @@ class DriverFacts:
         self.needs_tun = needs_tun
         self.resolver = resolver
         self.options = options or {}
-        self.discards_ports = discards_ports
+
+    @property
+    def discards_ports(self) -> str:
+        """The warning that -p deserves with this driver, "" where it publishes."""
+        return "" if self.publishes else f"published ports are discarded when using --network={self.name}"
 
 
 class NetTarget:

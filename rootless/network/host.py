@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 class HostDriver:
     """Leaves the container where its user is."""
 
-    facts = DriverFacts(
-        "host",
-        own_namespace=False,
-        discards_ports="Published ports are discarded when using host network mode",  # docker's words
-    )
+    facts = DriverFacts("host", own_namespace=False)
 
     def start(
         self,

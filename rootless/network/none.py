@@ -12,11 +12,7 @@ if TYPE_CHECKING:
 class NoneDriver:
     """Connects nothing."""
 
-    facts = DriverFacts(
-        "none",
-        own_namespace=True,
-        discards_ports="Published ports are discarded when using none network mode",
-    )
+    facts = DriverFacts("none", own_namespace=True)
 
     def start(
         self,

@@ -24,6 +24,12 @@ def test_each_driver_is_found_by_its_name(name: str) -> None:
     assert find_driver(name).facts.name == name
 
 
+def test_driver_that_does_not_publish_says_so() -> None:
+    warning = "published ports are discarded when using --network=host"
+    assert find_driver("host").facts.discards_ports == warning
+    assert find_driver("pasta").facts.discards_ports == ""
+
+
 def test_unknown_driver_is_refused_with_the_names() -> None:
     with pytest.raises(UsageError) as caught:
         find_driver("bridge")
