@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -135,24 +134,24 @@ def test_hostile_escape_sequences_are_shown_and_colours_stay():
         assert not set(shown) & {"\x1b", "\x9b", "\x07", "\b", "\udc9b"}
 
 
-def test_follow_ends_with_the_container(store, capfd):
+def test_follow_ends_with_the_container(store, capfd, monkeypatch):
     process = subprocess.Popen(["sleep", "60"])
     container = store.running("web", pid=process.pid)
     writer = LogWriter(container.path("log.json"))
     writer.write("stdout", b"before\n")
+    seen = []
 
-    def work():
-        time.sleep(0.15)
+    def end_meanwhile(monitor):
+        seen.append(capfd.readouterr())
         writer.write("stderr", b"during\n")
         writer.write("stdout", b"last words")
         writer.close()
         process.kill()
         process.wait()
 
-    worker = threading.Thread(target=work)
-    worker.start()
-    assert printed(store, capfd, "-f") == ("before\nlast words", "during\n")
-    worker.join()
+    monkeypatch.setattr(logs, "_wait", end_meanwhile)
+    assert printed(store, capfd, "-f") == ("last words", "during\n")
+    assert seen == [("before\n", "")]
 
 
 def test_follow_of_a_stopped_container_ends_at_once(store, web, capfd):
