@@ -47,12 +47,13 @@ from layers.effects import DirectOwners, RecordedOwners
 from layers.errors import InvalidLayer, LayersError
 from layers.extract import Extractor
 from layers.finalize import Finalizer, needs_parents
+from layers.syscalls import syncfs
 from layers.tarcodec import TarReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, Self
 
     from layers.effects import Owners
 
@@ -107,6 +108,8 @@ class Request:
 class LayerApplier:
     """Applies one layer: `extract`, then `finish`. Must run with umask 0 where the layer's ids are mapped.
 
+    A context manager that closes the descriptors it opened.
+
     Args:
         root_fd: a fresh empty directory; stays the caller's.
         owners: "direct" or "recorded".
@@ -121,6 +124,12 @@ class LayerApplier:
         self._extractor = Extractor(root_fd, owners=self._owners)
         self.plain_bytes = 0
         self.entries = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._extractor.tree.close()
 
     @property
     def needs_parents(self) -> bool:
@@ -162,26 +171,22 @@ class LayerApplier:
         with Chain(parents) as chain:
             finalizer = Finalizer(self._extractor, chain)
             finalizer.run()
-        self._extractor.tree.close()
         return finalizer.form, list(self._owners.notes)
 
 
 _OWNERS: dict[str, Callable[[], Owners]] = {"direct": DirectOwners, "recorded": RecordedOwners}
 
 
-def main(argv: Sequence[str], *, syncfs: Callable[[int], object] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Be the worker; see the module's docstring.
 
     Args:
         argv: the request, without the program's name.
-        syncfs: writes the file system of a descriptor to disk; without it all file systems are written
-        (sync(2)),
-            for the standard library has no such call.
     """
     os.umask(0)
     try:
         request = Request.from_json(argv[0])
-        return _work(request, syncfs=syncfs)
+        return _work(request)
     except LayersError as exc:
         _answer(
             {
@@ -201,29 +206,28 @@ def main(argv: Sequence[str], *, syncfs: Callable[[int], object] | None = None) 
     return EXIT_FAILED
 
 
-def _work(request: Request, *, syncfs: Callable[[int], object] | None) -> int:
+def _work(request: Request) -> int:
     root_fd = os.open(request.root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    applier = LayerApplier(root_fd, owners=request.owners)
-    applier.extract(0, compression=request.compression, diff_id=request.diff_id, max_bytes=request.max_bytes)
-    _answer(
-        {
-            "ok": True,
-            "event": "extracted",
-            "diff_id": request.diff_id,
-            "plain_bytes": applier.plain_bytes,
-            "entries": applier.entries,
-            "needs_parents": applier.needs_parents,
-        }
-    )
-    parents = _read_parents(request.control)
-    if parents is None:
-        return EXIT_FAILED
-    form, notes = applier.finish(parents)
+    with LayerApplier(root_fd, owners=request.owners) as applier:
+        applier.extract(
+            0, compression=request.compression, diff_id=request.diff_id, max_bytes=request.max_bytes
+        )
+        _answer(
+            {
+                "ok": True,
+                "event": "extracted",
+                "diff_id": request.diff_id,
+                "plain_bytes": applier.plain_bytes,
+                "entries": applier.entries,
+                "needs_parents": applier.needs_parents,
+            }
+        )
+        parents = _read_parents(request.control)
+        if parents is None:
+            return EXIT_FAILED
+        form, notes = applier.finish(parents)
     if request.sync:
-        if syncfs is None:
-            os.sync()
-        else:
-            syncfs(root_fd)
+        syncfs(root_fd)
     os.close(root_fd)
     _answer({"ok": True, "event": "finished", "whiteouts": form, "notes": notes})
     return EXIT_OK

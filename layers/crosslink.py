@@ -59,7 +59,7 @@ class CrossLinker:
             self._copy_up(parent, last, below)
         elif last in parent.children:
             raise _bad_link(directory, name, target, "is a directory")
-        if (parent, last) != (directory, name):
+        if not self.tree.exists(directory, name):  # it does if the target is itself, by way of a link
             make_hard_link(self.tree.fd(parent), last, self.tree.fd(directory), name)
 
     def _copy_up(self, parent: Directory, name: bytes, below: ChainEntry) -> None:
@@ -98,8 +98,9 @@ class CrossLinker:
             if child.fresh:
                 return False
             directory = child
-        hidden = directory.opaque or (directory.whiteouts is not None and last in directory.whiteouts)
-        return not hidden and not self.tree.exists(directory, last)
+        if directory.opaque or last in (directory.whiteouts or ()) or last in (directory.deferred or ()):
+            return False
+        return not self.tree.exists(directory, last)
 
 
 def _bad_link(directory: Directory, name: bytes, target: bytes, reason: str) -> InvalidLayer:

@@ -8,6 +8,7 @@ its own layer. Ring 2.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -81,7 +82,12 @@ class Extractor:
         name = member.name
         if typeflag == DIRECTORY or name.endswith(b"/"):
             name = name.rstrip(b"/")
-        directory, last = self.tree.locate(name)
+        try:
+            directory, last = self.tree.locate(name)
+        except NotADirectoryError:
+            if name.rpartition(b"/")[2].startswith(PREFIX):
+                return  # a whiteout of what this layer itself replaced
+            raise
         if not last:
             self._root(member)
         elif last.startswith(PREFIX):
@@ -155,13 +161,14 @@ class Extractor:
         if parent is not None:
             if parent is directory and last == name:
                 raise InvalidLayer("cannot extract hard link: it is its own target")
-            if last in parent.children:
+            child = parent.children.get(last)
+            if child is None:
+                with contextlib.suppress(FileNotFoundError):  # not in this layer, then
+                    make_hard_link(self.tree.fd(parent), last, self.tree.fd(directory), name)
+                    return
+            elif child.metadata is not None:
                 raise InvalidLayer("cannot extract hard link: its target is a directory")
-            try:
-                make_hard_link(self.tree.fd(parent), last, self.tree.fd(directory), name)
-                return
-            except FileNotFoundError:
-                pass  # not in this layer, then
+            # A directory that is only implied may be a link in the layers below.
         if self.tree.exists(directory, name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
         if directory.deferred is None:

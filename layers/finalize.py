@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from layers.effects import Owners
     from layers.extract import Extractor
 
+_CONTRADICTIONS = (errno.EEXIST, errno.ENOTDIR, errno.ENOTEMPTY, errno.EISDIR, errno.ELOOP, errno.EMLINK)
 _NO_OVERLAY_FORM = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 
 
@@ -76,6 +77,18 @@ class Finalizer:
             InvalidLayer: the layer does not fit onto the layers below.
             OSError: the disk's fault.
         """
+        try:
+            self._run()
+        except OSError as exc:
+            if exc.errno not in _CONTRADICTIONS:
+                raise
+            entry = exc.filename if isinstance(exc.filename, bytes) else b""
+            raise InvalidLayer(
+                f"cannot extract layer: its entries contradict those below it: {exc.strerror}",
+                entry=entry,
+            ) from exc
+
+    def _run(self) -> None:
         self.tree.drop_cache()
         self._relocator.run()
         linker = CrossLinker(self.tree, self.chain, self._relocator)
@@ -118,6 +131,9 @@ class Finalizer:
             if name in directory.children:
                 directory.children[name].opaque = True
         for name in sorted(names):
+            empty = directory.children.get(name)
+            if empty is not None and not empty.real:  # made for whiteouts of what is hidden as a whole
+                self.tree.clear(directory, name)
             if not self.tree.exists(directory, name):
                 self._write_whiteout(self.tree.fd(directory), name)
 

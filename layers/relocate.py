@@ -109,7 +109,13 @@ class Relocator:
             return self._link_target(found)
         if child is not None:
             return child
-        return self.tree.enter(directory, name)
+        try:
+            return self.tree.enter(directory, name)
+        except NotADirectoryError as exc:
+            raise InvalidLayer(
+                "cannot extract entry: a link on its way leads through something that is no directory",
+                entry=directory.path() + b"/" + name,
+            ) from exc
 
     def _link_target(self, entry: ChainEntry) -> bytes:
         if not stat.S_ISLNK(entry.info.st_mode):
@@ -141,12 +147,15 @@ class Relocator:
     def _move(self, source: Directory, target: Directory) -> None:
         pairs = [(source, target)]
         emptied: list[Directory] = []
+        moved: dict[Directory, Directory] = {}
         while pairs:
             old, new = pairs.pop()
+            moved[old] = new
             self._move_notes(old, new)
             for name in list(map(os.fsencode, os.listdir(self.tree.fd(old)))):
                 child, other = old.children.get(name), new.children.get(name)
                 if child is not None and other is not None:
+                    other = moved.get(other, other)  # the link may lead to a directory that it lies in
                     other.metadata = child.metadata or other.metadata
                     pairs.append((child, other))
                 else:
@@ -174,6 +183,11 @@ class Relocator:
     def _move_entry(self, old: Directory, new: Directory, name: bytes) -> None:
         child = old.children.get(name)
         old_fd, new_fd = self.tree.fd(old), self.tree.fd(new)
+        if _is_within(old, new.children.get(name)) or _is_within(new, child):
+            raise InvalidLayer(
+                "cannot extract entry: it would replace a directory that its own way leads through",
+                entry=new.path() + b"/" + name,
+            )
         if name in new.children or (child is not None and self.tree.exists(new, name)):
             self.tree.clear(new, name)
             new_fd = self.tree.fd(new)
@@ -187,3 +201,11 @@ class Relocator:
         child.parent = new
         for directory in walk(child):
             directory.lower_known = False
+
+
+def _is_within(directory: Directory, top: Directory | None) -> bool:
+    """Tell whether a directory is `top` or lies below it."""
+    each: Directory | None = directory if top is not None else None
+    while each is not None and each is not top:
+        each = each.parent
+    return each is not None

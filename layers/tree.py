@@ -8,6 +8,7 @@ their kin). Ring 2.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -127,7 +128,8 @@ class Tree(OpenHandles):
         Returns:
             (root, b"") for the root itself.
         Raises:
-            InvalidLayer: the way leads through something else than directories, or too many links.
+            NotADirectoryError: the way leads through something that is neither directory nor link.
+            InvalidLayer: it leads through too many links.
         """
         parent, _, last = name.rpartition(b"/")
         if last in (b"", b".", b".."):
@@ -195,7 +197,11 @@ class Tree(OpenHandles):
         return directory
 
     def enter(self, directory: Directory, name: bytes) -> Directory | bytes:
-        """Make a missing directory on the way to a member, or return the target of the link in its place."""
+        """Make a missing directory on the way to a member, or return the target of the link in its place.
+
+        Raises:
+            NotADirectoryError: something else is in its place.
+        """
         if name.startswith(PREFIX):
             raise InvalidLayer(
                 "cannot extract entry: a whiteout stands in the place of a directory", entry=name
@@ -208,7 +214,7 @@ class Tree(OpenHandles):
             return child
         target = read_link(self.fd(directory), name)
         if target is None:
-            raise InvalidLayer("cannot extract entry: its parent is not a directory", entry=name)
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
         return target
 
     def make(self, directory: Directory, name: bytes) -> Directory | None:

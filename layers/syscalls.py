@@ -1,0 +1,22 @@
+"""The system call that the standard library lacks and this library needs. The only user of ctypes in layers/.
+
+Ring 2: ctypes costs the start of a process more than most of what is here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def syncfs(fd: int) -> None:
+    """Write the file system that a descriptor lies on to disk (man 2 syncfs); sync(2) would write all of them.
+
+    Raises:
+        OSError: the file system could not write everything (Linux 5.8), or ENOSPC, EDQUOT.
+    """
+    if _libc.syncfs(fd) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
