@@ -8,7 +8,7 @@ import time
 
 from rootless.cli import foreground, run_options
 from rootless.engine import image_lookup, launch, modes, records, removal, volumes
-from rootless.errors import EXIT_ENGINE, NotFound, StateConflict, UsageError, os_error_text
+from rootless.errors import EXIT_ENGINE, EXIT_SIGNAL_BASE, NotFound, StateConflict, UsageError, os_error_text
 from rootless.model.names import find_container_id, new_id
 from rootless.paths import find_paths
 
@@ -63,35 +63,46 @@ def _ensure_image(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mappi
     name, policy = parsed.positionals[0], parsed.text("pull")
     if policy != "always":
         try:
-            return image_lookup.find_image(paths, name, snapshots_key=mapping_key)
+            image = image_lookup.find_image(paths, name)
         except NotFound:
             if policy == "never":
                 raise
             print(f"Unable to find image '{name}' locally", file=sys.stderr)
-    _pull_in_child(parsed, options, name)
+        else:
+            if not image_lookup.missing_snapshots(paths, mapping_key, image):
+                return image
+            # It was pulled under another id mapping (an administrator has granted ids since): its own
+            # blobs are the source of the new tree, no registry is asked.
+            _pull_in_child(options, f"oci:{paths.store}:{image.name}", "--quiet", silent=True)
+            return image
+    words = [f"--tls-verify={str(parsed.flag('tls-verify')).lower()}"]
+    words += [f"--platform={parsed.text('platform')}"] if parsed.given("platform") else []
+    words += ["--quiet"] if parsed.flag("quiet") else []
+    _pull_in_child(options, name, *words)
     return image_lookup.find_image(paths, name, snapshots_key=mapping_key)
 
 
-def _pull_in_child(parsed: Parsed, options: GlobalOptions, name: str) -> None:
-    """Pull in a process of its own: it may start threads, with which no namespace could be entered here."""
+def _pull_in_child(options: GlobalOptions, name: str, *words: str, silent: bool = False) -> None:
+    """Pull in a process of its own: it may start threads, with which no namespace could be entered here.
+
+    What it prints goes to stderr, or nowhere: only the container writes to our stdout.
+    """
+    sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         code = EXIT_ENGINE
         try:
             from rootless import _entry
 
-            words = [f"--root={options.root}"] if options.root else []
-            words += ["pull", f"--tls-verify={str(parsed.flag('tls-verify')).lower()}"]
-            words += [f"--platform={parsed.text('platform')}"] if parsed.given("platform") else []
-            words += ["--quiet"] if parsed.flag("quiet") else []
-            os.dup2(2, 1)  # the container's output alone goes to stdout
-            code = _entry.main([*words, "--", name])
+            os.dup2(os.open(os.devnull, os.O_WRONLY) if silent else 2, 1)
+            root = [f"--root={options.root}"] if options.root else []
+            code = _entry.main([*root, "pull", *words, "--", name])
         finally:
             sys.stdout.flush()
             os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code:
-        raise SystemExit(128 - code if code < 0 else code if code > 128 else EXIT_ENGINE)
+        raise SystemExit(EXIT_SIGNAL_BASE - code if code < 0 else code if code > 128 else EXIT_ENGINE)
 
 
 def _make_spec(paths: Paths, parsed: Parsed, image: LocalImage) -> ContainerSpec:
