@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 APPLETS = """
-    cat chmod chown cut env false grep head hostname id ip kill ln ls mkdir mount ps rm sh sleep stat stty test
-    touch true tty umount unshare wc yes
+    cat chmod chown cut env false grep head hostname id ip kill ln ls mkdir mount ps rm sh sleep stat stty
+    test touch true tty umount unshare wc yes
 """
 PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
 GROUP = "root:x:0:\napp:x:1000:\nstaff:x:50:app\n"
