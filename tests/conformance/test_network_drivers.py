@@ -108,6 +108,7 @@ def monitor(
     options: tuple[str, ...] = (),
     argv: list[str] | None = None,
     program: str | None = None,
+    pass_fds: tuple[int, ...] = (),
 ) -> Iterator[Monitor]:
     run_dir = tempfile.mkdtemp(prefix="rlt-")
     shutil.chown(run_dir, user)
@@ -115,7 +116,9 @@ def monitor(
     if argv is None:
         assert net is not None
         argv = net.argv_as(user, *command)
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=pass_fds
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     request = {
@@ -302,7 +305,7 @@ def test_nothing_is_published_that_was_not_asked_for(net: HostNetwork, driver: s
     with monitor(net, "rl-single", driver) as container:
         for kind in ("tcp", "udp"):
             net.serve_with(container.inside, kind, "0.0.0.0", 8088)
-        time.sleep(0.3)  # a helper that forwards by itself looks around every so often
+        time.sleep(1.2)  # pasta, told to forward by itself, looks around once a second
         assert [line for line in bound(net).splitlines() if ":8088 " in line] == []
         assert bound(net).count("\n") <= before.count("\n") + 1  # a helper may keep one socket of its own
 
@@ -398,13 +401,21 @@ def test_helper_ends_with_a_killed_monitor(net: HostNetwork, user: str, driver: 
 
 
 @helpers
-def test_helper_holds_no_descriptor_of_the_monitor(net: HostNetwork, driver: str) -> None:
+def test_helper_holds_no_descriptor_that_the_monitor_inherited(net: HostNetwork, driver: str) -> None:
     """Hazard: a helper that keeps a log, a terminal or a lock open after the container's end."""
-    with monitor(net, "rl-single", driver) as container:
+    reader, writer = os.pipe()
+    with monitor(net, "rl-single", driver, pass_fds=(writer,)) as container:
+        os.close(writer)
+        leaked = os.stat(reader).st_ino
         (helper,) = container.answer["pids"]
-        targets = [os.readlink(f"/proc/{helper}/fd/{fd}") for fd in os.listdir(f"/proc/{helper}/fd")]
-        mine = [os.readlink(f"/proc/{container.monitor_pid()}/fd/{fd}") for fd in (0, 1, 2)]
-        assert set(targets) & {m for m in mine if m != "/dev/null"} == set()
+        assert leaked in inodes(container.monitor_pid())
+        assert leaked not in inodes(helper)
+    os.close(reader)
+
+
+def inodes(pid: int) -> set[int]:
+    """Return the inodes of everything that a process has open."""
+    return {os.stat(f"/proc/{pid}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{pid}/fd")}
 
 
 @helpers
