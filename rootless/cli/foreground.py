@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 from rootless.cli import terminal
 from rootless.engine import session as wire
-from rootless.engine.relay import ABANDONED, DETACHED, Relay
+from rootless.engine.relay import ABANDONED, DETACHED, NOTICE_LEVEL, Relay
 from rootless.errors import EXIT_FAILURE, UsageError, printable
 
 TYPE_CHECKING = False
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from rootless.paths import Paths
 
 
-def notice(text: str) -> None:
+def notice(text: str, level: str = NOTICE_LEVEL) -> None:
     """Tell the user something that is not an error, on stderr."""
     for line in text.splitlines():
-        print(f"notice: {printable(line)}", file=sys.stderr)
+        print(f"{level}: {printable(line)}", file=sys.stderr)
     sys.stderr.flush()
 
 
@@ -55,7 +55,7 @@ def wait_started(session: Session) -> None:
     while True:
         event = session.receive()
         if event is not None and event["event"] == wire.NOTICE:
-            notice(event["text"])
+            notice(event["text"], event.get("level", NOTICE_LEVEL))
         elif event is not None and event["event"] == wire.STARTED:
             return
         else:

@@ -76,7 +76,7 @@ class _Monitor:
         """
         plan, candidates = self._make_plan()
         if debug:
-            self._minder.send(wire.NOTICE, text="\n".join(planning.describe(plan)))
+            self._minder.send(wire.NOTICE, text="\n".join(planning.describe(plan)), level="debug")
         self._launched = stages.start(plan, stdio=self._make_stdio())
         self._connect(candidates)
         self._launched.wait_ready()
@@ -150,15 +150,20 @@ class _Monitor:
         return (minder.stdin, minder.stdout, minder.stderr)
 
     def _connect(self, candidates: list[str]) -> None:
+        """Set the network up while the container's file system is being mounted."""
         assert self._launched is not None
-        self._driver, self._network = connect.attach(
-            self._container,
-            candidates,
-            pid=self._launched.pid,
-            facts=self._facts,
-            run_dir=connect.make_run_dir(self._paths, self._container),
-            notice=lambda text: self._minder.send(wire.NOTICE, text=text),
-        )
+        try:
+            self._driver, self._network = connect.attach(
+                self._container,
+                candidates,
+                pid=self._launched.pid,
+                facts=self._facts,
+                run_dir=connect.make_run_dir(self._paths, self._container),
+                notice=lambda text: self._minder.send(wire.NOTICE, text=text),
+            )
+        except RootlessError:
+            self._launched.wait_ready()  # a container that failed meanwhile is the cause, and says why
+            raise
 
     def _disconnect(self) -> None:
         if self._network is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from rootless.engine.session import Session
 
+NOTICE_LEVEL = "notice"
 DETACHED = -1
 """Returned by `relay` when the user typed the detach keys: the container goes on."""
 
@@ -79,7 +80,7 @@ class Relay:
         self._failure: Exception | None = None
         self._detach_r, self._detach_w = os.pipe2(os.O_CLOEXEC)
 
-    def run(self, *, notice: Callable[[str], None]) -> int:
+    def run(self, *, notice: Callable[[str, str], None]) -> int:
         """Relay until the minder is done.
 
         Returns:
@@ -94,7 +95,7 @@ class Relay:
             for number, handler in restore:
                 signal.signal(number, handler)
 
-    def _loop(self, notice: Callable[[str], None]) -> int:
+    def _loop(self, notice: Callable[[str, str], None]) -> int:
         outputs = {fd: target for fd, target in self._outputs() if fd >= 0}
         poller = select.poll()
         events_fd = self._session.events.fileno()
@@ -125,11 +126,11 @@ class Relay:
     def _outputs(self) -> Sequence[tuple[int, int]]:
         return ((self._session.stdout, 1), (self._session.stderr, 2))
 
-    def _handle(self, event: dict[str, Any], notice: Callable[[str], None]) -> bool:
+    def _handle(self, event: dict[str, Any], notice: Callable[[str, str], None]) -> bool:
         """Act on one event; True when the console has to be read by this process."""
         kind = event["event"]
         if kind == wire.NOTICE:
-            notice(event["text"])
+            notice(event["text"], event.get("level", NOTICE_LEVEL))
         elif kind == wire.FAILED:
             self._failure = wire.failure_of(event)
         elif kind == wire.EXITED:
