@@ -124,7 +124,7 @@ class _Joiner:
             self.entrance.take_terminal(slave)
         else:
             os.setsid()  # the host's terminal is not the container's to push input into (CVE-2017-5226)
-            process.take_stdio(self.stdio)
+            process.take_stdio(self.stdio, owner=self.entrance.pipe_owner)
         finish(self.entrance, self.channel, die_with_parent=self.die_with_caller)
 
 

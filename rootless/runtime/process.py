@@ -21,6 +21,7 @@ import errno
 import gc
 import os
 import signal
+import stat
 
 from rootless.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, RuntimeSetupError, os_error_text
 from rootless.linux import calls, const
@@ -182,6 +183,11 @@ class Entrance:
                     reference="id-not-mapped",
                 )
 
+    @property
+    def pipe_owner(self) -> int:
+        """The uid that pipes of the program must belong to; 0 where they do already."""
+        return 0 if self.plan.single else self.identity.uid
+
     def nest_user(self, proc_fd: int) -> None:
         """Show the one mapped id as the wanted one (`single` mode), through a nested user namespace.
 
@@ -335,14 +341,21 @@ def be_alone() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def take_stdio(fds: tuple[int, int, int]) -> None:
-    """Make three descriptors 0, 1 and 2, whatever numbers they have now."""
+def take_stdio(fds: tuple[int, int, int], *, owner: int) -> None:
+    """Make three descriptors 0, 1 and 2, whatever numbers they have now.
+
+    Args:
+        owner: uid in this namespace that gets the pipes among them: a program that is not root opens
+            /dev/stdout anew, and may then (runc does the same).
+    """
     import fcntl  # preloaded by `preload`
 
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in fds]  # none may be overwritten by another
     for number, fd in enumerate(high):
         os.dup2(fd, number)
         os.close(fd)
+        if owner and stat.S_ISFIFO(os.fstat(number).st_mode):
+            os.fchown(number, owner, -1)
 
 
 def close_others(keep: tuple[int, ...]) -> None:

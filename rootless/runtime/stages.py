@@ -204,7 +204,7 @@ class _Init:
             entrance.take_terminal(console)
         else:
             os.setsid()  # the host's terminal is not the container's to push input into (CVE-2017-5226)
-            process.take_stdio(self.stdio)
+            process.take_stdio(self.stdio, owner=entrance.pipe_owner)
         finish(entrance, self.channel, die_with_parent=True)
 
     def _execute_plan(self) -> None:
