@@ -85,15 +85,18 @@ class Helper:
             hint="`rootless doctor` says which drivers work here; --network host and none need no helper",
         )
 
-    def stop(self) -> None:
-        """Kill and reap; idempotent.
-
-        SIGKILL at once: the helpers keep nothing on disk, and their orderly way out costs time.
-        """
+    def kill(self) -> None:
+        """Send SIGKILL: the helpers keep nothing on disk, and their orderly way out costs time."""
         if self._pidfd < 0:
             return
         with suppress(ProcessLookupError):  # gone by itself, as its namespace is
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Kill and reap; idempotent."""
+        if self._pidfd < 0:
+            return
+        self.kill()
         with suppress(ChildProcessError):  # reaped by the caller's own loop
             os.waitpid(self.pid, 0)
         os.close(self._pidfd)
@@ -143,6 +146,9 @@ class HelperAttachment(Attachment):
     @property
     def pids(self) -> tuple[int, ...]:
         return (self._helper.pid,)
+
+    def kill(self) -> None:
+        self._helper.kill()
 
     def stop(self) -> None:
         self._helper.stop()

@@ -85,11 +85,11 @@ class Monitor:
             [*self.inside, "sh", "-c", command], capture_output=True, text=True, check=True, timeout=30
         ).stdout
 
-    def stop(self) -> float:
-        """Have the driver stopped; return the seconds that took."""
+    def stop(self, word: str = "stop") -> float:
+        """Have the driver stopped, or killed; return the seconds that took."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write("stop\n")
+        self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
         return float(json.loads(self.process.stdout.readline())["stop_s"])
 
@@ -377,6 +377,17 @@ def test_stop_leaves_nothing_and_takes_milliseconds(net: HostNetwork, user: str,
         assert bound(net) == before
         assert os.listdir(container.run_dir) == []
         assert container.stop() < 0.01
+
+
+@helpers
+def test_kill_does_not_wait_and_stop_reaps(net: HostNetwork, driver: str) -> None:
+    with monitor(net, "rl-single", driver, "8080:80") as container:
+        (helper,) = container.answer["pids"]
+        assert container.stop("kill") < 0.01
+        assert is_gone(helper)
+        assert container.stop() < 0.01
+        assert container.stop("kill") < 0.01  # nothing is left to end
+        assert not os.path.exists(f"/proc/{helper}")
 
 
 @helpers

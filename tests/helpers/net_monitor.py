@@ -4,7 +4,7 @@
 
 Makes a process in user and network namespaces of its own (subordinate ids where there are any), starts
 the driver for it, and answers with one JSON line: what was attached, or the error. Each further line on stdin
-asks for one `stop`; the end of stdin ends everything.
+asks for one `kill` or `stop`; the end of stdin ends everything.
 """
 
 from __future__ import annotations
@@ -96,9 +96,12 @@ def main() -> None:
             "left": left,
         }
     print(json.dumps(answer), flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
         began = time.monotonic()
-        attachment.stop()
+        if line == "kill\n":
+            attachment.kill()
+        else:
+            attachment.stop()
         print(json.dumps({"stop_s": time.monotonic() - began}), flush=True)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
