@@ -90,6 +90,7 @@ def write_files(container: Container, attachment: Attachment | None, *, shares_h
         "hostname": files.hostname_text(spec.hostname),
         "hosts": files.hosts_text(
             hostname=spec.hostname,
+            name=spec.name,
             addresses=attachment.addresses if attachment else (),
             extra_hosts=network.extra_hosts if attachment else (),
             host_gateway=attachment.host_gateway if attachment else "",

@@ -29,7 +29,7 @@ from layers.manifest import (
 )
 from layers.snapshot import Snapshots
 from layers.store.directory import ImageLayout
-from rootless.engine import loop, snapshots
+from rootless.engine import loop, records, snapshots
 from rootless.engine.feed import BlobFeed
 from rootless.engine.fetch import LOCK_POLL_S, Fetcher, StartOver
 from rootless.engine.image_lookup import PLAIN_SIZES
@@ -129,8 +129,18 @@ async def pull(
             async with _lock(layout.pulling(wait_s=0)), open_source(reference, options.settings) as source:
                 job = _Pull(paths, modes, layout, source, progress)
                 return await job.run(options.platform or Platform.host())
+        except BaseException as exc:
+            if getattr(loop.most_telling(exc), "reference", "") == "disk-full":
+                _make_room(paths, layout)
+            raise
         finally:
             progress.close()
+
+
+def _make_room(paths: Paths, layout: ImageLayout) -> None:
+    """Delete the blobs that a pull brought before the disk was full; not while another pull may need them."""
+    users = frozenset(container.spec.image_id for container in records.load_all(paths))
+    layout.sweep(in_use=users)
 
 
 class _Layer:

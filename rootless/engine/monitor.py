@@ -95,9 +95,11 @@ class _Monitor:
         log.close()
         code = wire.exit_code_of(os.waitpid(pid, 0)[1])
         self._launched = None
-        self._disconnect()
+        if self._network is not None:
+            self._network.kill()  # ends while the record is written; nobody waits for the kernel here
         self._record_end(code)
         self._minder.send(wire.EXITED, code=code)
+        self._disconnect()
 
     def fail(self, error: RootlessError) -> None:
         """Undo what has been started, record why, and tell it."""

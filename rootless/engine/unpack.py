@@ -224,6 +224,7 @@ def _failure(answer: dict[str, Any]) -> RootlessError:
         import errno
 
         number = answer.get("errno")
+        message = f"cannot unpack layer: {message} ({errno.errorcode.get(number, number)})"
         if number in (errno.ENOSPC, errno.EDQUOT):
             hint = (
                 hint or "free space in the store, for instance by removing images, or choose --root elsewhere"
