@@ -21,7 +21,6 @@ import errno
 import gc
 import os
 import signal
-import stat
 
 from rootless.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, RuntimeSetupError, os_error_text
 from rootless.linux import calls, const
@@ -264,7 +263,7 @@ class Entrance:
             fcntl.ioctl(console_fd, const.TIOCSCTTY, 0)
         except OSError as exc:
             raise _failure("make the console the controlling terminal", exc) from exc
-        take_stdio((console_fd, console_fd, console_fd))
+        take_stdio((console_fd, console_fd, console_fd), owner=0)
 
     def drop_privileges(self) -> None:
         """Become the user, with the plan's capabilities and filter."""
@@ -346,7 +345,7 @@ def take_stdio(fds: tuple[int, int, int], *, owner: int) -> None:
 
     Args:
         owner: uid in this namespace that gets the pipes among them: a program that is not root opens
-            /dev/stdout anew, and may then (runc does the same).
+            /dev/stdout anew, and may then (runc does the same). A named FIFO of the host stays as it is.
     """
     import fcntl  # preloaded by `preload`
 
@@ -354,8 +353,16 @@ def take_stdio(fds: tuple[int, int, int], *, owner: int) -> None:
     for number, fd in enumerate(high):
         os.dup2(fd, number)
         os.close(fd)
-        if owner and stat.S_ISFIFO(os.fstat(number).st_mode):
-            os.fchown(number, owner, -1)
+        if owner and calls.fstatfs_type(number) == const.PIPEFS_MAGIC:
+            _try_chown(number, owner)
+
+
+def _try_chown(fd: int, owner: int) -> None:
+    try:
+        os.fchown(fd, owner, -1)
+    except OSError as exc:
+        if exc.errno not in (errno.EPERM, errno.EINVAL):  # made by a user whom this namespace has no id for
+            raise
 
 
 def close_others(keep: tuple[int, ...]) -> None:
