@@ -7,14 +7,12 @@ a name without all that it needs.
 
 from __future__ import annotations
 
-import errno
 import os
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing
 
 import trio  # noqa: TID253  the engine's pull side, never on the launch path
 
 from layers import media
-from layers.errors import LayersError, StoreError
 from layers.index import REPO_DIGEST
 from layers.manifest import (
     Descriptor,
@@ -30,19 +28,20 @@ from layers.manifest import (
 from layers.snapshot import Snapshots
 from layers.store.directory import ImageLayout
 from rootless.engine import loop, records, snapshots
+from rootless.engine.explain import DISK_FULL, explained, free_space
 from rootless.engine.feed import BlobFeed
 from rootless.engine.fetch import LOCK_POLL_S, Fetcher, StartOver
 from rootless.engine.image_lookup import PLAIN_SIZES
 from rootless.engine.progress import COMPLETE, EXISTS, EXTRACTING, WAITING, Progress
 from rootless.engine.unpack import Unpacked, unpack
-from rootless.errors import ImageError, RegistryError, RootlessError, os_error_text
+from rootless.errors import ImageError
 from rootless.registry.faults import NetworkFault
 from rootless.registry.settings import MAX_MANIFEST_BYTES, PARALLEL_DOWNLOADS
 from rootless.registry.transport.base import open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from layers.digest import Digest
     from layers.locks import FileLock
@@ -121,16 +120,17 @@ async def pull(
         RootlessError: this host cannot take it (disk full…).
     """
     progress = progress or Progress()
-    with _explained(reference, paths.store):
-        paths.ensure()
+    paths.ensure()
+    disk = free_space(paths.store)
+    with explained(reference, disk=disk):
         layout = ImageLayout(paths.store, locks=paths.locks)
         layout.ensure()
         try:
             async with _lock(layout.pulling(wait_s=0)), open_source(reference, options.settings) as source:
-                job = _Pull(paths, modes, layout, source, progress)
+                job = _Pull(paths, modes, layout, source, progress, disk=disk)
                 return await job.run(options.platform or Platform.host())
         except BaseException as exc:
-            if getattr(loop.most_telling(exc), "reference", "") == "disk-full":
+            if getattr(loop.most_telling(exc), "reference", "") == DISK_FULL:
                 _make_room(paths, layout)
             raise
         finally:
@@ -170,9 +170,17 @@ class _Pull:
     """The state of one pull."""
 
     def __init__(
-        self, paths: Paths, modes: Modes, layout: ImageLayout, source: Source, progress: Progress
+        self,
+        paths: Paths,
+        modes: Modes,
+        layout: ImageLayout,
+        source: Source,
+        progress: Progress,
+        *,
+        disk: str,
     ) -> None:
         self._paths = paths
+        self._disk = disk
         self._mapping = modes.mapping
         self._layout = layout
         self._source = source
@@ -232,7 +240,7 @@ class _Pull:
                 nursery.start_soon(self._make_layer, layer)
 
     async def _make_layer(self, layer: _Layer) -> None:
-        with _explained(self._source.name, self._paths.store, layer=layer.descriptor.digest):
+        with explained(self._source.name, layer=layer.descriptor.digest, disk=self._disk):
             if self._is_there(layer):
                 self._say(layer, EXISTS)
             else:
@@ -358,59 +366,6 @@ async def _lock(lock: FileLock) -> AsyncIterator[None]:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def _explained(image: str, store: str, *, layer: str = "") -> Iterator[None]:
-    """Translate the layers library's errors and the disk's once, naming image and layer."""
-    where = f"{image}, layer {layer}" if layer else image
-    try:
-        yield
-    except BaseException as exc:
-        cause = loop.most_telling(exc)
-        if isinstance(cause, LayersError):
-            raise _translated(cause, where, store) from cause
-        if isinstance(cause, OSError):
-            raise _disk_error(cause, where, store) from cause
-        if isinstance(cause, RootlessError):
-            _place(cause, where, store)
-        if isinstance(cause, Exception):
-            raise cause from cause.__cause__
-        raise  # cancelled, all of it
-
-
-def _place(error: RootlessError, where: str, store: str) -> None:
-    """Say of an error on what it happened, if it does not say so itself."""
-    on = error.on or ""
-    if where in on or isinstance(error, RegistryError):
-        return
-    free = f" ({free_space(store)})" if error.reference == "disk-full" else ""
-    error.on = (f"{where}: {on}" if on and on not in where else where) + free
-
-
-def _disk_error(exc: OSError, where: str, store: str) -> RootlessError:
-    on = f"{where}: {exc.filename}" if exc.filename else where
-    error = RootlessError(f"cannot write to the store: {os_error_text(exc)}", on=on, reference="store")
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        error.reference = "disk-full"
-        error.on = f"{on} ({free_space(store)})"
-        error.hint = "free space there, for instance by removing images, or choose --root elsewhere"
-    return error
-
-
-def _translated(exc: LayersError, where: str, store: str) -> RootlessError:
-    on = where if not exc.on or exc.on in where else f"{where}: {exc.on}"
-    if isinstance(exc, StoreError):
-        return RootlessError(
-            exc.message, on=f"{on} ({free_space(store)})", hint=exc.hint or None, reference="disk-full"
-        )
-    return ImageError(exc.message, on=on, hint=exc.hint or None, reference=exc.reference)
-
-
-def free_space(path: str) -> str:
-    """Return "12 MB free on /the/store" for a message."""
-    info = os.statvfs(path)
-    return f"{info.f_bavail * info.f_frsize // 1_000_000} MB free on {path}"
 
 
 def _is_resumable(exc: BaseException) -> bool:

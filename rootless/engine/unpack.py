@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 
 import trio  # noqa: TID253  the engine's pull side, never on the launch path
 
+from rootless.engine.explain import DISK_FULL
 from rootless.engine.feed import make_pipe
 from rootless.errors import ImageError, InternalError, RootlessError
 
@@ -223,13 +224,13 @@ def _failure(answer: dict[str, Any]) -> RootlessError:
     if kind == "OSError":
         import errno
 
-        number = answer.get("errno")
+        number = int(answer.get("errno") or 0)
         message = f"cannot unpack layer: {message} ({errno.errorcode.get(number, number)})"
         if number in (errno.ENOSPC, errno.EDQUOT):
             hint = (
                 hint or "free space in the store, for instance by removing images, or choose --root elsewhere"
             )
-            return RootlessError(message, on=on or None, hint=hint, reference="disk-full")
+            return RootlessError(message, on=on or None, hint=hint, reference=DISK_FULL)
         return RootlessError(message, on=on or None, hint=hint or None, reference="unpack")
     if kind == "RootlessError":
         return RootlessError(message, on=on or None, hint=hint or None, reference="user-namespace")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2  # noqa: TID253  this module is the door, and is itself imported late
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 
     from rootless.registry.settings import RegistrySettings
 
-PIECE_BYTES = 256 << 10
-"""httpcore reads 64 KiB at a time; four together halve the cost per byte of what is done with them."""
+_BROKEN = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, ssl.SSLError, OSError)
 
 
 class Reply:
@@ -73,12 +72,16 @@ class Reply:
         """Return the whole answer; a body beyond `limit` bytes is cut one byte after it."""
         body = bytearray()
         deadline = self._client.settings.deadlines.answer_s
-        with _translate(self.url), trio.fail_after(deadline):
-            async for piece in self._response.aiter_raw():
-                body += piece
-                if len(body) > limit:
-                    del body[limit + 1 :]
-                    break
+        stream = self._response.aiter_raw()
+        try:
+            with _translate(self.url), trio.fail_after(deadline):
+                async for piece in stream:
+                    body += piece
+                    if len(body) > limit:
+                        del body[limit + 1 :]
+                        break
+        finally:
+            await self._end(stream)
         headers = {name.lower(): value for name, value in self._response.headers.items()}
         return Answer(url=self.url, status=self.status, headers=headers, body=bytes(body))
 
@@ -90,7 +93,7 @@ class Reply:
         """
         deadlines = self._client.settings.deadlines
         watch = RateWatch(deadlines)
-        stream = self._response.aiter_raw(PIECE_BYTES if _is_long(self.headers) else None)
+        stream = self._response.aiter_raw()  # no chunk size: it would hide how slowly, and how much, came
         try:
             while True:
                 started = time.monotonic()
@@ -107,8 +110,18 @@ class Reply:
                     )
                 yield piece
         finally:
-            with trio.CancelScope(shield=True):
-                await stream.aclose()
+            await self._end(stream)
+
+    async def _end(self, stream: AsyncGenerator[bytes, None]) -> None:
+        """Close the answer, and run its generators to their end.
+
+        httpx2 and httpcore2 nest generators without closing the inner ones, which Python then finishes at
+        some later time, in nobody's task. With the connection gone they end by themselves.
+        """
+        with trio.CancelScope(shield=True), suppress(*_BROKEN):
+            await self._response.aclose()
+            async for _ in stream:
+                pass
 
 
 class HttpClient:
@@ -265,7 +278,7 @@ def _translate(url: str) -> Iterator[None]:
         raise NetworkFault(
             f"cannot {where} in time", on=str(Origin(url)), reference="registry-timeout"
         ) from exc
-    except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, ssl.SSLError, OSError) as exc:
+    except _BROKEN as exc:
         raise _connection_error(exc, str(Origin(url))) from exc
 
 
@@ -314,8 +327,3 @@ def _reason(causes: list[BaseException]) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror if cause.errno and cause.errno < 0 else os_error_text(cause)
     return str(causes[0])[:200] or type(causes[0]).__name__
-
-
-def _is_long(headers: Mapping[str, str]) -> bool:
-    length = headers.get("content-length", "")
-    return length.isascii() and length.isdigit() and len(length) < 19 and int(length) > PIECE_BYTES

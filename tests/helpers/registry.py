@@ -46,15 +46,18 @@ class Registry:
 
 
 @contextmanager
-def running_registry(directory: Path) -> Iterator[Registry]:
+def running_registry(directory: Path, *, extra: str = "") -> Iterator[Registry]:
     """Serve `directory`/storage until the block ends.
+
+    Args:
+        extra: appended to the configuration, `auth: …` for instance.
 
     Raises:
         RuntimeError: it ended at once, or did not listen in time.
     """
     storage, log, config = directory / "storage", directory / "log", directory / "config.yml"
     storage.mkdir(parents=True, exist_ok=True)
-    config.write_text(CONFIG.format(storage=storage))
+    config.write_text(CONFIG.format(storage=storage) + extra)
     with log.open("w") as stream:
         process = subprocess.Popen(
             ["docker-registry", "serve", str(config)], stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
