@@ -42,11 +42,10 @@ def run(async_fn: Callable[..., Awaitable[Result]], *args: object) -> Result:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for number in signals:
-                if received:
-                    _die(number)
                 received.append(number)
                 signal.setitimer(signal.ITIMER_REAL, _CLEANUP_S)
                 scope.cancel()
+                return  # from now on signals do what they do by default
 
     async def supervise() -> Result:
         result: list[Result] = []
@@ -100,9 +99,3 @@ def _leaves(exc: BaseException) -> list[BaseException]:
     if isinstance(exc, BaseExceptionGroup):
         return [leaf for inner in exc.exceptions for leaf in _leaves(inner)]
     return [exc]
-
-
-def _die(number: int) -> None:
-    """End the process as the signal would have done by default."""
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
