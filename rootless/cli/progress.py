@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from rootless.engine.progress import COMPLETE, DOWNLOADED, DOWNLOADING, EXISTS, Progress
+from rootless.engine.progress import COMPLETE, DOWNLOADED, EXISTS, Progress
 from rootless.errors import printable
 
 TYPE_CHECKING = False
@@ -22,6 +22,10 @@ def make_progress(*, quiet: bool) -> Progress:
     if sys.stderr is not None and sys.stderr.isatty():
         return Bars()
     return Lines()
+
+
+_WIDTH = len(DOWNLOADED)
+"""Of the longest status: bars stay in line."""
 
 
 class Lines(Progress):
@@ -48,7 +52,7 @@ class Bars(Progress):
         print(printable(title), flush=True)
 
     def add_layer(self, layer: str, size_bytes: int) -> None:
-        from tqdm import tqdm  # 100 ms that a pull into a pipe does not need
+        from tqdm import tqdm  # type: ignore[import-untyped]  # 100 ms that a pull into a pipe does not need
 
         if layer in self._bars:
             return  # the same layer twice in one image
@@ -61,14 +65,14 @@ class Bars(Progress):
             leave=True,
             file=sys.stderr,
             dynamic_ncols=True,
-            bar_format="{desc}: {postfix} {bar:24} {n_fmt}/{total_fmt}",
+            bar_format="{desc} {bar:24} {n_fmt}/{total_fmt}",
         )
 
     def set_status(self, layer: str, status: str) -> None:
         bar = self._bars[layer]
         if status in (EXISTS, COMPLETE):
             bar.update(bar.total - bar.n)
-        bar.set_postfix_str(f"{status:<{len(DOWNLOADING) + 6}}", refresh=True)
+        bar.set_description_str(f"{layer}: {status:<{_WIDTH}}")
 
     def advance(self, layer: str, count: int) -> None:
         self._bars[layer].update(count)

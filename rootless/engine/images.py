@@ -282,6 +282,7 @@ class _Pull:
             count=lambda count: self._progress.advance(layer.label, count),
             say=lambda status: self._say(layer, status),
         )
+        self._say(layer, EXTRACTING)
 
     async def _unpack(self, layer: _Layer, feed: BlobFeed) -> None:
         """Turn the fed bytes into the layer's snapshot."""
@@ -299,7 +300,6 @@ class _Pull:
                     "owners": "direct" if self._mapping.mode == "ranges" else "recorded",
                 }
                 unpacked = await self._run_worker(layer, feed, request)
-                self._say(layer, EXTRACTING)
                 await trio.to_thread.run_sync(self._snapshots.commit, tree, layer.chain_id)
             layer.plain_bytes = unpacked.plain_bytes
             self._notes.update(dict.fromkeys(unpacked.notes))

@@ -166,6 +166,17 @@ def test_each_compression_is_unpacked(fresh_product: Product, tmp_path: Path, co
     assert found.read_bytes() == b"x" * 100_000
 
 
+def test_terminal_shows_a_bar_for_each_layer(fresh_product: Product, layout: Layout) -> None:
+    layers = image_of(layout)[0]["layers"]
+    with fresh_product.terminal("pull", f"oci:{layout.path}:latest", columns=100) as terminal:
+        code, shown = terminal.wait()
+    assert code == 0
+    for layer in layers:  # type: ignore[attr-defined]
+        assert f"{layer['digest'][7:19]}: Pull complete" in shown
+    assert "█" in shown
+    assert shown.endswith("localhost/latest:latest\r\n")
+
+
 def test_image_layout_without_a_name_gets_its_directorys(fresh_product: Product, layout: Layout) -> None:
     assert fresh_product.run("pull", f"oci:{layout.path}").lines[-1] == "localhost/layout:latest"
 
