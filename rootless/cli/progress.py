@@ -52,7 +52,7 @@ class Bars(Progress):
         print(printable(title), flush=True)
 
     def add_layer(self, layer: str, size_bytes: int) -> None:
-        from tqdm import tqdm  # type: ignore[import-untyped]  # 100 ms that a pull into a pipe does not need
+        from tqdm import tqdm  # 100 ms that a pull into a pipe does not need
 
         if layer in self._bars:
             return  # the same layer twice in one image
