@@ -72,11 +72,11 @@ class HostNodes(Op):
         return "bind all device nodes of the host"
 
     def execute(self, context: Context) -> None:
-        present = set(NODES) | {"console", "ptmx"}
+        present = {"console", *NODES, *(name for name, _ in LINKS)}
         for name in os.listdir("/dev"):
             if name in present:
                 continue
-            source = _open(f"/dev/{name}")
+            source = _open(f"/dev/{name}", const.O_PATH | os.O_NOFOLLOW)
             if stat.S_ISCHR(mode := os.fstat(source).st_mode) or stat.S_ISBLK(mode):
                 bind_node(source, context.dev_fd, name)
             os.close(source)
@@ -183,5 +183,5 @@ def _attach_new(mount_fd: int, context: Context, name: str) -> None:
     os.close(target)
 
 
-def _open(path: str) -> int:
-    return os.open(path, const.O_PATH | os.O_CLOEXEC)
+def _open(path: str, flags: int = const.O_PATH) -> int:
+    return os.open(path, flags | os.O_CLOEXEC)

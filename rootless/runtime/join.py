@@ -43,7 +43,8 @@ def start(
 
     Args:
         pid, started: the container's first process and its start time.
-        plan: of `runtime.process.plan_process`, with the security and the mapping of the container.
+        plan: of `runtime.process.plan_process`, with the security of the container. How its ids are
+            mapped is read from the kernel: the host may have been changed since its start.
         stdio: the caller's descriptors for the program's 0, 1 and 2; unused with a terminal.
         die_with_caller: end the program when this process ends, since nobody would hear of it.
     Raises:
@@ -76,6 +77,7 @@ def start(
 
 class _Joiner:
     def __init__(self, plan: ProcessPlan, channel: socket, stdio: Stdio, *, die_with_caller: bool) -> None:
+        self.plan = plan
         self.channel = channel
         self.stdio = stdio
         self.die_with_caller = die_with_caller
@@ -85,12 +87,13 @@ class _Joiner:
         process.be_alone()
         process.close_others((self.channel.fileno(), answer.fileno(), *self.stdio))
         proc_fd = os.open("/proc/self", const.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        _enter_namespaces(pid, started, single=self.entrance.plan.single)
+        _hide_command_line(proc_fd)
+        plan = _enter_namespaces(pid, started, self.plan)
+        self.entrance = process.Entrance(plan)
         root_fd = os.open("/", const.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.entrance.look_up_user(root_fd)
-        pts_fd = tty.open_pts(root_fd) if self.entrance.plan.tty else -1
-        terminal = tty.open_terminal(pts_fd) if pts_fd >= 0 else (-1, -1)
-        if terminal[1] >= 0 and not self.entrance.plan.single:
+        terminal = tty.open_terminal(tty.open_pts(root_fd)) if plan.tty else (-1, -1)
+        if terminal[1] >= 0 and not plan.single:
             os.fchown(terminal[1], self.entrance.identity.uid, -1)
         self.entrance.nest_user(proc_fd)  # while we are dumpable: afterwards the maps cannot be written
         calls.prctl(const.PR_SET_DUMPABLE, 0)
@@ -128,8 +131,15 @@ class _Joiner:
         finish(self.entrance, self.channel, die_with_parent=self.die_with_caller)
 
 
-def _enter_namespaces(pid: int, started: int, *, single: bool) -> None:
-    """Join all namespaces that differ from ours, the user namespace first.
+def _hide_command_line(proc_fd: int) -> None:
+    """Blank the caller's words, which /proc/PID/cmdline would show to the container until exec."""
+    start, end = procfs.parse_argument_area(procfs.read("stat", dir_fd=proc_fd))
+    if start:
+        calls.overwrite_command_line(start, end, b"rootless-exec")
+
+
+def _enter_namespaces(pid: int, started: int, plan: ProcessPlan) -> ProcessPlan:
+    """Join all namespaces that differ from ours, the user namespace first; returns the plan as it fits them.
 
     That is the one that owns the mount namespace, not the process's own: a user other than root has a
     nested one in `single` mode.
@@ -140,22 +150,35 @@ def _enter_namespaces(pid: int, started: int, *, single: bool) -> None:
         for name, flag in _NAMESPACES:
             if not os.path.samestat(os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")):
                 namespaces |= flag
+        plan = _fit(plan, pid)
         mount_fd = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         user_fd = fcntl.ioctl(mount_fd, const.NS_GET_USERNS)
         calls.setns(user_fd, const.CLONE_NEWUSER)
-        if not single:
+        if not plan.single:
             os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         calls.setns(fd, namespaces)
         for opened in (fd, mount_fd, user_fd):
             os.close(opened)
+        return plan
     except (FileNotFoundError, ProcessLookupError) as exc:
         raise _not_running() from exc
     except OSError as exc:
         raise RuntimeSetupError(
             f"cannot join the namespaces of the container: {os_error_text(exc)}", reference="join"
         ) from exc
+
+
+def _fit(plan: ProcessPlan, pid: int) -> ProcessPlan:
+    """Take over how the container's ids are mapped: one alone is what setgroups is denied for."""
+    if procfs.read(f"/proc/{pid}/setgroups").startswith(b"deny"):
+        return plan.replace(single=True, uids=1, gids=1)
+    uids, gids = (
+        sum(count for _, _, count in procfs.parse_id_map(procfs.read(f"/proc/{pid}/{name}")))
+        for name in ("uid_map", "gid_map")
+    )
+    return plan.replace(single=False, uids=uids, gids=gids)
 
 
 def _open_process(pid: int, started: int) -> tuple[int, int]:

@@ -1,19 +1,20 @@
 """Start containers through the runtime's own interface, with no engine: launch.py REQUEST ANSWER.
 
-REQUEST is a file of JSON {"mapping", "storage", "files", "spec", "execs": [process…], "leak": n}; the answer
+REQUEST is a file of JSON, which tests/integration/test_runtime.py writes; the answer
 {"codes": […], "error": {…} | null, "pid": n} is written to the file ANSWER. The container's output is this
 program's. A process of its own, because the runtime forks from a process with one thread.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
 
 from rootless.errors import RootlessError
-from rootless.linux import procfs
+from rootless.linux import calls, procfs
 from rootless.model.host import HostFacts, IdMapping, Modes
 from rootless.model.spec import ContainerSpec, Process
 from rootless.runtime import join, plan, process, stages
@@ -23,6 +24,8 @@ def main() -> None:
     with open(sys.argv[1]) as file:
         request = json.load(file)
     answer: dict[str, object] = {"codes": [], "error": None, "pid": 0}
+    if request["old_kernel"]:
+        calls.mount_setattr = missing
     for _ in range(request["leak"]):
         os.set_inheritable(os.open("/etc", os.O_RDONLY), True)
     try:
@@ -32,6 +35,11 @@ def main() -> None:
         answer["error"] = {name: getattr(exc, name) for name in fields}
     with open(sys.argv[2], "w") as file:
         json.dump(answer, file)
+
+
+def missing(*args: object, **options: object) -> None:
+    """Answer as a kernel before Linux 5.12 does to mount_setattr."""
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
 def run(request: dict, answer: dict) -> None:
@@ -45,7 +53,8 @@ def run(request: dict, answer: dict) -> None:
     launched.proceed()
     try:
         for words in request["execs"]:
-            wanted = process.plan_process(Process.from_json(words), spec.security, mapping)
+            guess = IdMapping.from_json(request["exec_mapping"])
+            wanted = process.plan_process(Process.from_json(words), spec.security, guess)
             joined = join.start(launched.pid, procfs.start_time(launched.pid), wanted, stdio=(0, 1, 2))
             joined.proceed()
             drain(joined.console_fd)

@@ -74,6 +74,8 @@ class Box:
         self.mapping = mapping_of(mode)
         self.storage = "overlay"
         self.facts: dict[str, object] = {}
+        self.old_kernel = False
+        self.exec_mapping: IdMapping | None = None
         self.image = path / "image"
         for name in ("run", "rootfs", "upper", "work", "image/bin", "image/etc", "volumes/data/_data"):
             (path / name).mkdir(parents=True, mode=0o755)
@@ -120,6 +122,8 @@ class Box:
             },
             "execs": [one.to_json() for one in execs],
             "leak": leak,
+            "old_kernel": self.old_kernel,
+            "exec_mapping": (self.exec_mapping or self.mapping).to_json(),
         }
         (self.path / "request").write_text(json.dumps(request))
         command = [
@@ -285,6 +289,26 @@ def test_host_network_shares_the_namespace(box: Box) -> None:
 
     found = box.sh("ls -l /proc/self/ns/net; ls /sys/class/net", network=Network(driver="host")).out
     assert os.readlink("/proc/self/ns/net") in found
+
+
+def test_kernel_without_mount_setattr_still_protects(box: Box) -> None:
+    box.old_kernel = True
+    (box.path / "m").mkdir()
+    mounts = (Mount(kind="bind", source=str(box.path / "m"), target="/m", read_only=True),)
+    script = (
+        "touch /m/x 2>/dev/null || touch /x 2>/dev/null || echo 1 2>/dev/null >/proc/sys/kernel/panic || true"
+    )
+    box.sh(script + "; grep -E ' (/m|/|/proc/sys) ' /proc/mounts", mounts=mounts, read_only=True)
+    assert list((box.path / "m").iterdir()) == []
+    assert not (box.path / "upper/x").exists()
+
+
+def test_privileged_has_all_capabilities_and_the_hosts_devices(box: Box) -> None:
+    found = box.sh("grep CapEff /proc/self/status; ls /dev", security=Security(privileged=True)).lines
+    assert int(found[0].split()[1], 16) & (1 << 21)
+    hosts = {e.name for e in os.scandir("/dev") if not e.is_dir() and not e.is_symlink()}
+    assert "stdin" in found
+    assert hosts - {"console", "ptmx"} <= set(found)
 
 
 # Terminals
@@ -597,6 +621,20 @@ def test_exec_as_any_user_into_any_container(box: Box, init: bool, user: str) ->
     execs = tuple(Process(argv=("id", "-u"), env=("PATH=/bin",), user=name) for name in ("", "app", "4242"))
     outcome = box.run("sleep", "20", execs=execs, user=user, init=init)
     assert outcome.lines == ["0", "1000", "4242"]
+
+
+def test_exec_reads_the_mapping_from_the_container(box: Box) -> None:
+    box.exec_mapping = mapping_of("single").replace(
+        mode="ranges" if box.mapping.mode == "single" else "single"
+    )
+    execs = tuple(Process(argv=("id", "-u"), env=("PATH=/bin",), user=name) for name in ("", "app"))
+    assert box.run("sleep", "20", execs=execs).lines == ["0", "1000"]
+
+
+def test_exec_hides_the_callers_command_line(box: Box) -> None:
+    watch = "while :; do cat /proc/[0-9]*/cmdline 2>/dev/null; done"
+    execs = tuple(Process(argv=("true",), env=("PATH=/bin",)) for _ in range(10))
+    assert "launch" not in box.run("sh", "-c", watch, execs=execs).out
 
 
 def test_exec_with_a_terminal(box: Box) -> None:
