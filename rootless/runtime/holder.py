@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.model.host import IdMapping
 
-LIFE_S = 600
+LIFE_S = 300
 _HELPERS = (("newuidmap", "uids"), ("newgidmap", "gids"))
 
 

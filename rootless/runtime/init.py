@@ -10,7 +10,7 @@ import os
 import signal
 
 from rootless.linux import calls, const, procfs
-from rootless.runtime import caps
+from rootless.runtime import caps, handshake, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,19 +29,20 @@ def become_reaper(channel: socket) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         return
     try:
+        _let_go(channel.fileno())
+        handshake.exit_if_alone(channel)
         channel.close()  # exec of the program must be the end of the stream
-        _let_go()
         _reap(pid, every)
     finally:
         os._exit(125)
 
 
-def _let_go() -> None:
+def _let_go(channel_fd: int) -> None:
     """Keep nothing but the right to signal: no descriptor that would hold a pipe open, no capability else."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number in (0, 1, 2):
         os.dup2(null, number)
-    calls.close_range(3)
+    process.close_others((channel_fd,))
     calls.set_process_name("rootless-init")
     start, end = procfs.parse_argument_area(procfs.read("/proc/self/stat"))
     if start:

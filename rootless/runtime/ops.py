@@ -193,6 +193,21 @@ class Tmpfs(Op):
         _attach(mounting.new_filesystem("tmpfs", self.options, attributes=self.attributes), target)
 
 
+class Directory(Op):
+    """Make a directory of the container if it is missing."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def describe(self) -> str:
+        return f"make the directory {self.path}"
+
+    def execute(self, context: Context) -> None:
+        os.close(ensure_directory(context.root_fd, self.path))
+
+
 class Bind(Op):
     """A file or directory of the host at a path of the container.
 

@@ -303,6 +303,7 @@ def _closing_ops(spec: ContainerSpec, process: ProcessPlan, *, own_network: bool
         yield ops.Loopback(gids=process.gids)
     yield ops.Hostname(spec.hostname)
     if spec.read_only:
+        yield ops.Directory(process.cwd)  # later it could not be made
         yield roots.ReadOnlyRoot()
     yield roots.Pivot()
 

@@ -75,6 +75,7 @@ class Box:
         self.storage = "overlay"
         self.facts: dict[str, object] = {}
         self.old_kernel = False
+        self.more_layers: list[str] = []
         self.exec_mapping: IdMapping | None = None
         self.image = path / "image"
         for name in ("run", "rootfs", "upper", "work", "image/bin", "image/etc", "volumes/data/_data"):
@@ -113,7 +114,7 @@ class Box:
                 "rootfs": str(self.path / "rootfs"),
                 "upper": str(self.path / "upper"),
                 "work": str(self.path / "work"),
-                "lowers": [str(self.image)],
+                "lowers": [str(self.image), *self.more_layers],
                 "hosts": str(self.path / "hosts"),
                 "hostname": str(self.path / "hostname"),
                 "resolv_conf": str(self.path / "resolv.conf"),
@@ -484,6 +485,29 @@ def test_read_only_root_keeps_volumes_writable(box: Box) -> None:
     box.sh(script, read_only=True, mounts=mounts)
 
 
+def test_read_only_root_gets_its_working_directory(box: Box) -> None:
+    assert box.sh("cat /proc/self/comm; echo $PWD", read_only=True, cwd="/made/here").lines == [
+        "cat",
+        "/made/here",
+    ]
+
+
+@pytest.mark.parametrize("propagation", ["private", "slave", "rslave", "shared", "rshared"])
+def test_propagation_is_set(box: Box, propagation: str) -> None:
+    mounts = (Mount(kind="bind", source="/usr", target="/m", propagation=propagation),)
+    line = next(line for line in box.sh("cat /proc/self/mountinfo", mounts=mounts).lines if " /m " in line)
+    assert ("shared:" in line) == propagation.endswith("shared")
+
+
+def test_127_layers_fit(box: Box) -> None:
+    for number in range(126):
+        (box.path / f"l{number}").mkdir()
+        (box.path / f"l{number}/f{number}").touch()
+        (box.path / f"l{number}/top").write_text(str(number))
+    box.more_layers = [str(box.path / f"l{number}") for number in range(126)]
+    assert box.sh("cat /top; ls / | grep -c '^f'").lines == ["125126"]
+
+
 # Confinement
 
 
@@ -739,7 +763,7 @@ def test_old_holder_is_renewed_without_the_helpers(ranges: Box) -> None:
     ranges.sh("true")
     record = holder_record(ranges)
     namespace = os.readlink(f"/proc/{record['pid']}/ns/user")
-    (ranges.path / "run/holder.json").write_text(json.dumps(record | {"made": record["made"] - 400}))
+    (ranges.path / "run/holder.json").write_text(json.dumps(record | {"made": record["made"] - 200}))
     ranges.sh("true")
     renewed = holder_record(ranges)
     assert renewed["pid"] != record["pid"]

@@ -189,6 +189,11 @@ def test_read_only_root_is_set_after_all_mount_points_are_made() -> None:
     )
 
 
+def test_working_directory_of_a_read_only_root_is_made_before() -> None:
+    found = lines(read_only=True, process=Process(argv=("a",), cwd="/srv/x"))
+    assert index(found, "make the directory /srv/x") < index(found, "make the root file system read-only")
+
+
 def test_terminal_is_made_before_the_pivot() -> None:
     found = lines(process=Process(argv=("sh",), tty=True))
     assert index(found, "make a terminal") < index(found, "pivot")
