@@ -57,8 +57,8 @@ def create(paths: Paths, spec: ContainerSpec) -> Container:
         monitor_pid=os.getpid(), monitor_start=procfs.start_time(os.getpid()), boot_id=procfs.boot_id()
     )
     os.makedirs(paths.names, exist_ok=True)
-    os.makedirs(draft)
     with _names_lock(paths):
+        os.makedirs(draft)  # under the lock: a draft that anybody else sees is a dead one (list_leftovers)
         try:
             _claim_name(paths, spec)
             _write(draft, "spec.json", spec.to_json(), durable=not spec.auto_remove)
