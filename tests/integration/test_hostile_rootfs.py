@@ -87,7 +87,7 @@ def assert_harmless(result: Result, canary: Canary) -> None:
     assert SECRET not in result.out + result.err
     assert "Traceback" not in result.err
     if result.code:
-        assert result.err.startswith("error: "), str(result)
+        assert "error: " in result.err, str(result)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,9 +103,8 @@ def test_path_that_the_engine_uses_is_hostile(
     )
     image = pull(product, tmp_path, base, obstruct(layer, path, kind, target))
     words = ("--hostname=victim", "--tmpfs=/run", "--add-host=a:192.0.2.1")
-    result = product.attempt(
-        *QUICK, *words, image, "sh", "-c", "cat /etc/passwd; ls /tmp; exit 0", timeout=30
-    )
+    script = "timeout -s KILL 1 cat /etc/passwd; ls /tmp; exit 0"
+    result = product.attempt(*QUICK, *words, image, "sh", "-c", script, timeout=30)
     assert_harmless(result, canary)
 
 
@@ -126,9 +125,8 @@ def test_target_that_the_user_names_is_hostile(
         "bind": ["-v", f"{source}:/trap"],
         "bind-file": ["-v", f"{source}/file:/trap/hosts"],
     }[use]
-    result = product.attempt(
-        *QUICK, *words, image, "sh", "-c", "touch /trap/x; cat /trap/*; exit 0", timeout=30
-    )
+    script = "touch /trap/x; timeout -s KILL 1 cat /trap /trap/*; exit 0"
+    result = product.attempt(*QUICK, *words, image, "sh", "-c", script, timeout=30)
     assert_harmless(result, canary)
 
 
@@ -137,10 +135,10 @@ def test_target_that_the_user_names_is_hostile(
 def test_link_to_a_magic_link_does_not_lead_outside(
     product: Product, tmp_path: Path, canary: Canary, base: bytes, path: str, target: str
 ) -> None:
-    image = pull(
-        product, tmp_path, base, Layer().symlink(path, f"{target}{canary.path}" if path == "trap" else target)
-    )
-    result = product.attempt(*QUICK, "-w", "/trap", image, "sh", "-c", "cat *; exit 0", timeout=30)
+    link = Layer().symlink(path, f"{target}{canary.path}" if path == "trap" else target)
+    image = pull(product, tmp_path, base, link)
+    script = "timeout -s KILL 1 cat *; exit 0"
+    result = product.attempt(*QUICK, "-w", "/trap", image, "sh", "-c", script, timeout=30)
     assert_harmless(result, canary)
 
 
@@ -155,7 +153,7 @@ def test_user_of_a_hostile_image_never_becomes_root_by_accident(
     image = pull(product, tmp_path, base, config={"User": user})
     result = product.fail(125, *QUICK, image, "id", "-u")
     assert result.out == ""
-    assert result.err.startswith("error: ")
+    assert "error: " in result.err
 
 
 @pytest.mark.parametrize(

@@ -63,13 +63,13 @@ def test_command_that_cannot_be_executed_is_126(product: Product, busybox: str, 
         ("--shm-size=banana", "IMAGE", "true"),
         ("-v", "relative:target", "IMAGE", "true"),
         ("--pull=never", "127.0.0.1:1/no/such:image", "true"),
-        ("UPPER/case", "true"),
+        ("Upper", "true"),
         (),
     ],
 )
 def test_failure_of_the_engine_is_125(product: Product, busybox: str, words: tuple[str, ...]) -> None:
     result = product.fail(125, *QUICK, *(busybox if w == "IMAGE" else w for w in words))
-    assert result.err.startswith("error: ")
+    assert "error: " in result.err
     assert product.containers() == []
 
 
