@@ -69,12 +69,14 @@ class OpenHandles:
             closed.append(parent)
         assert parent is not None, "the root's descriptor was closed"
         fd = parent.fd
-        for each in reversed(closed):
+        # A long way down must not close what the caller holds; the directories just above are needed next.
+        kept = self.max_open // 2
+        for left in range(len(closed) - 1, -1, -1):
+            each = closed[left]
             fd = each.fd = os.open(each.name, OPEN_DIRECTORY, dir_fd=fd)
             self._open[each] = None
-            above = each.parent
-            if len(closed) > self.max_open // 4 and above is not parent and above is not None:
-                self.forget(above)  # a long way down must not close what the caller holds
+            if left + kept < len(closed):
+                self.forget(closed[left + kept])
         while len(self._open) > self.max_open:
             self.forget(next(iter(self._open)))
         return fd

@@ -17,7 +17,7 @@ _MOVED = b".removing-%d-%d"
 
 
 def remove_tree(path: str | bytes | os.PathLike[str]) -> None:
-    """Remove a file or a directory with all that is in it; idempotent.
+    """Remove a file or a directory with all that is in it; idempotent, also beside another process that does.
 
     The last component of the path is not followed if it is a link.
 
@@ -49,15 +49,16 @@ def remove_entry(parent_fd: int, name: bytes) -> None:
     except FileNotFoundError:
         return
     except (IsADirectoryError, PermissionError):  # EPERM is what POSIX wants for directories
-        info = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-        if not stat.S_ISDIR(info.st_mode):
-            raise
-    top_fd = _open_directory(parent_fd, name)
-    try:
-        _Emptier(top_fd).run()
-    finally:
-        os.close(top_fd)
-    os.rmdir(name, dir_fd=parent_fd)
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
+                raise
+    with contextlib.suppress(FileNotFoundError):
+        top_fd = _open_directory(parent_fd, name)
+        try:
+            _Emptier(top_fd).run()
+        finally:
+            os.close(top_fd)
+        os.rmdir(name, dir_fd=parent_fd)
 
 
 class _Emptier:
@@ -97,10 +98,14 @@ class _Emptier:
             self.stack.pop()
             os.close(fd)
             above = self.stack[-1][0] if self.stack else parent_fd
-            os.rmdir(own_name, dir_fd=above)
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(own_name, dir_fd=above)
 
     def _push(self, parent_fd: int, name: bytes) -> None:
-        fd = _open_directory(parent_fd, name)
+        try:
+            fd = _open_directory(parent_fd, name)
+        except FileNotFoundError:
+            return  # another process removes the same tree
         self.stack.append((fd, name, []))
         self.stack[-1][2].extend(self._unlink_files(fd))
 
@@ -110,6 +115,8 @@ class _Emptier:
         target = _MOVED % (os.getpid(), self.moved)
         try:
             os.rename(name, target, src_dir_fd=fd, dst_dir_fd=self.top_fd)
+        except FileNotFoundError:
+            return
         except PermissionError:  # moving changes the directory's own `..`: it must be writable
             _unlock(fd, name)
             os.rename(name, target, src_dir_fd=fd, dst_dir_fd=self.top_fd)
@@ -123,7 +130,8 @@ class _Emptier:
                 if entry.is_dir(follow_symlinks=False):
                     directories.append(name)
                 else:
-                    os.unlink(name, dir_fd=fd)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=fd)
         return directories
 
 

@@ -12,7 +12,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def syncfs(fd: int) -> None:
-    """Write the file system that a descriptor lies on to disk (man 2 syncfs); sync(2) would write all of them.
+    """Write the file system that a descriptor lies on to disk (man 2 syncfs); sync(2) writes all of them.
 
     Raises:
         OSError: the file system could not write everything (Linux 5.8), or ENOSPC, EDQUOT.

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MAX_LINKS = 255
 """Symbolic links followed for one name (umoci's bound; the kernel's is 40)."""
-MAX_DEPTH = 4096
-"""Levels of directories; images in use stay below 50."""
+MAX_DEPTH = 2048
+"""Levels of directories: as many as PATH_MAX has room for; images in use stay below 50."""
 MAX_DIRECTORIES = 2_000_000
 """Each costs memory until the layer is done (about 600 bytes)."""
 _MAX_CACHED = 512
