@@ -37,12 +37,20 @@ _SYS_openat2 = 437
 _SYS_pidfd_getfd = 438
 _SYS_mount_setattr = 442
 _SYS_landlock_create_ruleset = 444
-_BY_MACHINE = {  # clone, pivot_root, capget, capset, seccomp, renameat2
-    "x86_64": (56, 155, 125, 126, 317, 316),
-    "aarch64": (220, 41, 90, 91, 277, 276),
+_BY_MACHINE = {  # clone, pivot_root, capget, capset, seccomp, renameat2, keyctl
+    "x86_64": (56, 155, 125, 126, 317, 316, 250),
+    "aarch64": (220, 41, 90, 91, 277, 276, 219),
 }
 _MACHINE = os.uname().machine
-_SYS_clone, _SYS_pivot_root, _SYS_capget, _SYS_capset, _SYS_seccomp, _SYS_renameat2 = _BY_MACHINE.get(
+(
+    _SYS_clone,
+    _SYS_pivot_root,
+    _SYS_capget,
+    _SYS_capset,
+    _SYS_seccomp,
+    _SYS_renameat2,
+    _SYS_keyctl,
+) = _BY_MACHINE.get(
     _MACHINE,
     _BY_MACHINE["aarch64"],  # the generic table of newer architectures (riscv64, loongarch64)
 )
@@ -141,6 +149,11 @@ def capget(pid: int = 0) -> tuple[int, int, int]:
 def seccomp(operation: int, flags: int, args: Any) -> int:
     """Call seccomp(2); `args` is a ctypes object or None."""
     return _call(_SYS_seccomp, operation, flags, args if args is not None else 0)
+
+
+def join_session_keyring() -> int:
+    """Replace the session keyring by a new, empty one; returns its serial number (man 2 keyctl)."""
+    return _call(_SYS_keyctl, const.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
 
 
 class _SockFprog(ctypes.Structure):

@@ -19,6 +19,7 @@ import time
 
 from rootless.errors import HostUnsupported, os_error_text
 from rootless.linux import calls, const, procfs
+from rootless.paths import find_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,10 +121,8 @@ def _write_maps(pid: int, mapping: IdMapping) -> None:
         words = [str(number) for extent in getattr(mapping, field) for number in extent]
         error_read, error_write = os.pipe()
         actions = [(os.POSIX_SPAWN_DUP2, error_write, 2)]
-        try:
-            child = os.posix_spawnp(program, [program, str(pid), *words], {}, file_actions=actions)
-        except FileNotFoundError:
-            child = 0
+        path = find_program(program)
+        child = os.posix_spawn(path, [program, str(pid), *words], {}, file_actions=actions) if path else 0
         os.close(error_write)
         running.append((program, child, error_read))
     for program, child, error_read in running:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from rootless.model.spec import Process, Security, Ulimit
 
 
+_LAST_FD = 0xFFFFFFFF
+
+
 class ProcessPlan(Value):
     """A program and all that the kernel will hold of it.
 
@@ -270,6 +273,7 @@ class Entrance:
         plan, identity = self.plan, self.identity
         try:
             os.umask(plan.umask)
+            _leave_keyring()
             if plan.no_new_privileges:
                 calls.prctl(const.PR_SET_NO_NEW_PRIVS, 1)
             _drop_bounding(plan.capabilities)
@@ -357,6 +361,15 @@ def take_stdio(fds: tuple[int, int, int], *, owner: int) -> None:
             _try_chown(number, owner)
 
 
+def _close_range(first: int, last: int) -> None:
+    try:
+        calls.close_range(first, last)
+    except OSError as exc:
+        if exc.errno != errno.ENOSYS:  # before Linux 5.9
+            raise
+        os.closerange(first, min(last, os.sysconf("SC_OPEN_MAX")) + 1)
+
+
 def _try_chown(fd: int, owner: int) -> None:
     try:
         os.fchown(fd, owner, -1)
@@ -370,9 +383,22 @@ def close_others(keep: tuple[int, ...]) -> None:
     first = 3
     for fd in sorted(keep):
         if fd > first:
-            calls.close_range(first, fd - 1)
+            _close_range(first, fd - 1)
         first = max(first, fd + 1)
-    calls.close_range(first)
+    _close_range(first, _LAST_FD)
+
+
+def _leave_keyring() -> None:
+    """Leave the login session's keyring, which may hold its Kerberos tickets and disk keys, to the host.
+
+    Best effort, as in runc: there may be no keyrings, or their quota (200 keys a user) is used up. The
+    default seccomp policy refuses keyctl anyway.
+    """
+    try:
+        calls.join_session_keyring()
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EDQUOT, errno.ENOMEM):
+            raise
 
 
 def _drop_bounding(mask: int) -> None:

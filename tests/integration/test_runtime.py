@@ -75,6 +75,7 @@ class Box:
         self.storage = "overlay"
         self.facts: dict[str, object] = {}
         self.old_kernel = False
+        self.search_path = "/usr/bin:/bin"
         self.more_layers: list[str] = []
         self.exec_mapping: IdMapping | None = None
         self.image = path / "image"
@@ -143,7 +144,7 @@ class Box:
             text=True,
             errors="surrogateescape",
             close_fds=False,
-            env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "HOST_SECRET": SECRET},
+            env={"PYTHONPATH": str(REPOSITORY), "PATH": self.search_path, "HOST_SECRET": SECRET},
         )
 
     def run(self, *argv: str, **fields: object) -> Outcome:
@@ -188,8 +189,7 @@ def remove(box: Box) -> None:
     env = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
     subprocess.run([*command, str(run_dir), str(box.path)], check=True, env=env)
     assert not box.path.exists()
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(json.loads((run_dir / "holder.json").read_text())["pid"], signal.SIGKILL)
+    kill_holder(run_dir / "holder.json")
 
 
 def holder_record(box: Box) -> dict:
@@ -197,8 +197,14 @@ def holder_record(box: Box) -> dict:
 
 
 def stop_holder(box: Box) -> None:
+    kill_holder(box.path / "run/holder.json")
+
+
+def kill_holder(record: Path) -> None:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(holder_record(box)["pid"], signal.SIGKILL)
+        pid = json.loads(record.read_text())["pid"]
+        assert pid != os.getpid()
+        os.kill(pid, signal.SIGKILL)
 
 
 # The ordinary container
@@ -690,8 +696,10 @@ def test_exec_into_a_container_that_replaced_its_pts_is_an_error(box: Box) -> No
 # Death
 
 
-def test_killed_monitor_takes_the_container_along(box: Box) -> None:
-    process = box.popen("sh", "-c", "echo started; sleep 60 & sleep 60")
+@pytest.mark.parametrize("user", ["", "app"])
+@pytest.mark.parametrize("init", [False, True])
+def test_killed_monitor_takes_the_container_along(box: Box, user: str, init: bool) -> None:
+    process = box.popen("sh", "-c", "echo started; sleep 60 & sleep 60", user=user, init=init)
     assert process.stdout is not None
     assert process.stdout.readline() == "started\n"
     process.kill()
@@ -769,6 +777,29 @@ def test_old_holder_is_renewed_without_the_helpers(ranges: Box) -> None:
     assert renewed["pid"] != record["pid"]
     assert os.readlink(f"/proc/{renewed['pid']}/ns/user") == namespace
     os.kill(record["pid"], signal.SIGKILL)
+
+
+@pytest.mark.needs("subid")
+def test_missing_helper_is_named(ranges: Box) -> None:
+    ranges.search_path = "/nowhere"
+    error = ranges.fail("true")
+    assert error["message"] == "cannot map subordinate ids: newuidmap is missing"
+    assert "/etc/subuid" in error["hint"]
+    ranges.search_path = "/usr/bin"
+    ranges.sh("true")
+
+
+@pytest.mark.needs("subid")
+def test_foreign_range_is_refused_with_the_helpers_words(ranges: Box) -> None:
+    good = ranges.mapping
+    ranges.mapping = IdMapping(
+        mode="ranges", uids=((0, os.getuid(), 1), (1, 1, 9)), gids=good.gids, key="bad"
+    )
+    error = ranges.fail("true")
+    assert error["message"] == "cannot map subordinate ids: newuidmap failed"
+    assert "not allowed" in error["on"]
+    ranges.mapping = good
+    ranges.sh("true")
 
 
 @pytest.mark.needs("subid")

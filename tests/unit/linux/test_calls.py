@@ -70,6 +70,13 @@ def test_statfs_type_of_proc() -> None:
     os.close(fd)
 
 
+def test_each_session_keyring_is_a_new_one() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if calls.join_session_keyring() != calls.join_session_keyring() else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
 def test_renameat2_refuses_to_replace(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     (tmp_path / "b").touch()
