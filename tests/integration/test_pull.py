@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.hostile_registry import HostileRegistry, Reply
+from tests.helpers.hostile_registry import HostileRegistry, Reply, Request
 from tests.helpers.images import MANIFEST, Layer, Layout, copy, digest
 from tests.helpers.registry import running_registry
 
@@ -316,6 +316,22 @@ def test_damaged_partial_blob_of_a_crash_is_fetched_anew(
     (ingest / f"{layer['digest'][7:]}.partial").write_bytes(b"\0" * 100_000)
     fresh_product.run("pull", f"{server.address}/box:latest")
     check_blobs(fresh_product)
+
+
+def test_wrong_layer_ends_the_others_and_takes_their_bytes_along(
+    fresh_product: Product, server: HostileRegistry, layout: Layout
+) -> None:
+    slow_layer(server, layout)
+    small = image_of(layout)[0]["layers"][1]  # type: ignore[index]
+    bad = layout.blob_path(small["digest"]).read_bytes()[:-1] + b"?"
+
+    def late(_: Request) -> Reply:
+        wait_until(lambda: list(fresh_product.store.glob("ingest/*.partial")))
+        server.wait(0.3)
+        return Reply(200, bad)
+
+    server.on(f"/v2/box/blobs/{small['digest']}", late)
+    expect_failure(fresh_product, f"{server.address}/box:latest", small["digest"], "its digest is")
 
 
 def tampered(server: HostileRegistry, change: Callable[[dict[str, object]], None], layout: Layout) -> None:
