@@ -32,7 +32,7 @@ def test_read_only_bind_refuses_writes(product: Product, busybox: str, tmp_path:
 
 
 def test_read_only_bind_cannot_be_remounted_writable(product: Product, busybox: str, tmp_path: Path) -> None:
-    # In its own user namespace a program has every capability; the kernel locks the flags of inherited mounts.
+    # In its own user namespace a program has every capability; the kernel locks flags of inherited mounts.
     words = ("--security-opt=nesting", "-v", f"{tmp_path}:/data:ro", busybox, "unshare", "-Urm", "sh", "-c")
     result = product.attempt(*QUICK, *words, "mount -o remount,rw,bind /data; touch /data/x")
     assert result.code != 0
