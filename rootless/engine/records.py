@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -136,9 +137,19 @@ def unused_name(paths: Paths) -> str:
 
 
 def save_state(container: Container, **changes: object) -> None:
-    """Replace the container's state record, atomically, then the value in memory."""
+    """Replace the container's state record, atomically, then the value in memory.
+
+    On a full disk the old record is overwritten in place, which needs no space: a container that filled the
+    disk must not become one that cannot end or be removed.
+    """
     state = container.state.replace(**changes)
-    _write(container.directory, "state.json", state.to_json(), durable=not container.spec.auto_remove)
+    durable = not container.spec.auto_remove
+    try:
+        _write(container.directory, "state.json", state.to_json(), durable=durable)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _overwrite(container.directory, "state.json", state.to_json())
     container.state = state
 
 
@@ -162,14 +173,17 @@ def observe(container: Container) -> Container:
         return container
     if _is_alive(state.pid, state.pid_start, state):
         return container
-    apply_event(
-        container,
-        lifecycle.EXIT,
-        exit_code=EXIT_CODE_KILLED,
-        finished_ns=time.time_ns(),
-        error="its monitor was killed" if state.boot_id == procfs.boot_id() else "the host was restarted",
-        pid=0,
-    )
+    changes = {
+        "status": lifecycle.next_status(state.status, lifecycle.EXIT, name=container.spec.name),
+        "exit_code": EXIT_CODE_KILLED,
+        "finished_ns": time.time_ns(),
+        "error": "its monitor was killed" if state.boot_id == procfs.boot_id() else "the host was restarted",
+        "pid": 0,
+    }
+    try:
+        save_state(container, **changes)
+    except OSError:  # a store that cannot be written is still told the truth about
+        container.state = state.replace(**changes)
     return container
 
 
@@ -274,14 +288,33 @@ def _read(directory: str, name: str) -> dict[str, object]:
 
 def _write(directory: str, name: str, data: dict[str, object], *, durable: bool) -> None:
     """Replace one file as a whole: write beside it, sync if it must survive a power cut, rename."""
+    path = os.path.join(directory, name)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        text = json.dumps(data).encode()
-        while text:
-            text = text[os.write(fd, text) :]
+        _write_all(fd, json.dumps(data).encode())
         if durable:
             os.fsync(fd)
+        os.rename(temporary, path)
+    except OSError as exc:
+        os.unlink(temporary)
+        exc.filename = exc.filename or path  # write(2) and fsync(2) do not know it
+        raise
     finally:
         os.close(fd)
-    os.rename(temporary, os.path.join(directory, name))
+
+
+def _overwrite(directory: str, name: str, data: dict[str, object]) -> None:
+    """Write a record over the old one, in one write within its first block: a kill cannot tear it."""
+    fd = os.open(os.path.join(directory, name), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        text = json.dumps(data).encode()
+        _write_all(fd, text.ljust(os.fstat(fd).st_size))  # JSON may end in spaces
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, text: bytes) -> None:
+    while text:
+        text = text[os.write(fd, text) :]
