@@ -30,14 +30,15 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     paths.ensure()
     facts, mode = modes.load_modes(paths, storage=parsed.text("storage"))
     removal.sweep(paths, mapping=mode.mapping)
-    image = _ensure_image(paths, parsed, options, mapping_key=mode.mapping.key)
-    spec = _make_spec(paths, parsed, image)
-    foreground.check_terminal(spec.process)
+    with image_lookup.keep_images(paths):  # until the record says that this one is in use
+        image = _ensure_image(paths, parsed, options, mapping_key=mode.mapping.key)
+        spec = _make_spec(paths, parsed, image)
+        foreground.check_terminal(spec.process)
+        container = records.create(paths, spec)
     for text in mode.notices:
         foreground.notice_once(paths, text)
     for text in run_options.notices(parsed):
         foreground.notice(text)
-    container = records.create(paths, spec)
     volumes.ensure_all(paths, spec)
     if parsed.given("cidfile"):
         _write_cidfile(parsed.text("cidfile"), spec.id)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from layers.digest import Digest
     from layers.index import ImageEntry
+    from layers.locks import FileLock
     from layers.manifest import ImageConfig, Manifest
     from layers.store.base import Image
     from rootless.paths import Paths
@@ -76,6 +77,11 @@ def find_image(paths: Paths, query: str, *, snapshots_key: str = "") -> LocalIma
     if snapshots_key and missing_snapshots(paths, snapshots_key, image):
         raise not_found(query)
     return image
+
+
+def keep_images(paths: Paths) -> FileLock:
+    """Return a lock, a context manager, under which no image, blob or snapshot is deleted; many may hold it."""
+    return ImageLayout(paths.store, locks=paths.locks).pulling()
 
 
 def missing_snapshots(paths: Paths, key: str, image: LocalImage) -> list[Digest]:
