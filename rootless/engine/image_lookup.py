@@ -80,7 +80,7 @@ def find_image(paths: Paths, query: str, *, snapshots_key: str = "") -> LocalIma
 
 
 def keep_images(paths: Paths) -> FileLock:
-    """Return a lock, a context manager, under which no image, blob or snapshot is deleted; many may hold it."""
+    """Return a lock (a context manager) under which no image or layer is deleted; many may hold it."""
     return ImageLayout(paths.store, locks=paths.locks).pulling()
 
 
