@@ -261,7 +261,6 @@ class Tree(OpenHandles):
         """Forget a directory and all below it, which have gone or are about to go from the disk."""
         for directory in list(walk(top)):
             self.forget(directory)
-            directory.whiteouts = None
             if directory.deferred is not None:
                 directory.deferred.clear()
             self.count -= 1

@@ -81,6 +81,11 @@ def test_write_through_a_link_of_the_same_layer_stays_inside(tmp_path: Path, tar
     assert sum(name.endswith("secret") for name in tree) == 1
 
 
+def test_parent_of_a_directory_in_a_link_is_followed_and_that_of_the_root_is_the_root(tmp_path: Path) -> None:
+    layer = Layer().directory("a/b").symlink("a/up", "b/../../c").symlink("top", "../../d").file("a/up/x")
+    assert listing(tmp_path, layer.file("top/y")) == ["a", "a/b", "a/up", "c", "c/x", "d", "d/y", "top"]
+
+
 def test_write_through_links_that_point_at_each_other_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidLayer, match="too many symbolic links"):
         extract(tmp_path, Layer().symlink("a", "b").symlink("b", "a").file("a/x"))
