@@ -99,26 +99,32 @@ class _Monitor:
             self._network.kill()  # ends while the record is written; nobody waits for the kernel here
         self._record_end(code)
         self._minder.send(wire.EXITED, code=code)
-        self._disconnect()
 
     def fail(self, error: RootlessError) -> None:
         """Undo what has been started, record why, and tell it."""
         if self._launched is not None:
             self._launched.abort()
             self._launched = None
-        self._disconnect()
         code = EXIT_ENGINE if error.exit_code is None else error.exit_code
         self._record_end(code, error=error.message)
         self._minder.send_failure(error)
 
     def clean_up(self) -> None:
-        """Remove what --rm removes, then let the command line go."""
+        """Remove what --rm removes, then let the command line go.
+
+        The kernel takes tens of milliseconds to take a tap device apart. The command line waits for that only
+        where its user could notice: a published port must be free for the next container.
+        """
+        ports_in_use = self._network is not None and self._network.ports
+        if ports_in_use:
+            self._disconnect()
         if self._container.spec.auto_remove:
             try:
                 removal.remove(self._paths, self._container, mapping=self._modes.mapping, with_volumes=True)
             except (OSError, RootlessError) as exc:
                 self._minder.send(wire.NOTICE, text=f"cannot remove the container: {exc}")
         self._minder.events.close()
+        self._disconnect()
 
     def _make_plan(self) -> tuple[Plan, list[str]]:
         """Return the plan and the network drivers to try."""
