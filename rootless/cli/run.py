@@ -6,8 +6,8 @@ import os
 import sys
 import time
 
-from rootless.cli import foreground, run_options
-from rootless.engine import image_lookup, launch, modes, records, removal, volumes
+from rootless.cli import run_options
+from rootless.engine import launch, modes
 from rootless.errors import EXIT_ENGINE, EXIT_SIGNAL_BASE, NotFound, StateConflict, UsageError, os_error_text
 from rootless.model.names import find_container_id, new_id
 from rootless.paths import find_paths
@@ -29,20 +29,26 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     paths = find_paths(options.root)
     paths.ensure()
     facts, mode = modes.load_modes(paths, storage=parsed.text("storage"))
+    session = launch.prepare(
+        paths,
+        modes=mode,
+        facts=facts,
+        tty=parsed.flag("tty"),
+        stdin=parsed.flag("interactive"),
+        watched=not parsed.flag("detach"),
+        debug=options.debug,
+    )
+    # Imported while the monitor imports its own share: one after the other they take 30 ms.
+    from rootless.cli import foreground
+    from rootless.engine import removal
+
     removal.sweep(paths, mapping=mode.mapping)
-    with image_lookup.keep_images(paths):  # until the record says that this one is in use
-        image = _ensure_image(paths, parsed, options, mapping_key=mode.mapping.key)
-        spec = _make_spec(paths, parsed, image)
-        foreground.check_terminal(spec.process)
-        container = records.create(paths, spec)
+    spec = _create(paths, parsed, options, mapping_key=mode.mapping.key)
     for text in mode.notices:
         foreground.notice_once(paths, text)
     for text in run_options.notices(parsed):
         foreground.notice(text)
-    volumes.ensure_all(paths, spec)
-    if parsed.given("cidfile"):
-        _write_cidfile(parsed.text("cidfile"), spec.id)
-    session = launch.launch(paths, container, modes=mode, facts=facts, debug=options.debug)
+    session.begin(spec.id)
     if spec.detached:
         foreground.wait_started(session)
         print(spec.id)
@@ -55,12 +61,30 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     )
 
 
+def _create(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key: str) -> ContainerSpec:
+    """Record the container, pulling its image if need be."""
+    from rootless.cli import foreground
+    from rootless.engine import image_lookup, records, volumes
+
+    with image_lookup.keep_images(paths):  # until the record says that this one is in use
+        image = _ensure_image(paths, parsed, options, mapping_key=mapping_key)
+        spec = _make_spec(paths, parsed, image)
+        foreground.check_terminal(spec.process)
+        records.create(paths, spec)
+    volumes.ensure_all(paths, spec)
+    if parsed.given("cidfile"):
+        _write_cidfile(parsed.text("cidfile"), spec.id)
+    return spec
+
+
 def _ensure_image(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key: str) -> LocalImage:
     """Find the image, pulling it as --pull says.
 
     Raises:
         NotFound: it is not here and must not be pulled.
     """
+    from rootless.engine import image_lookup
+
     name, policy = parsed.positionals[0], parsed.text("pull")
     if policy != "always":
         try:
@@ -107,6 +131,8 @@ def _pull_in_child(options: GlobalOptions, name: str, *words: str, silent: bool 
 
 
 def _make_spec(paths: Paths, parsed: Parsed, image: LocalImage) -> ContainerSpec:
+    from rootless.engine import records
+
     def find_container(query: str) -> str:
         return find_container_id(query, records.read_names(paths), records.list_ids(paths))
 

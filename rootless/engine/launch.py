@@ -17,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rootless.engine.records import Container
     from rootless.model.host import HostFacts, Modes
     from rootless.paths import Paths
 
@@ -26,21 +25,33 @@ _HIGHEST_FD = 1 << 20
 """The kernel's default limit of descriptors; closerange uses close_range(2), one system call."""
 
 
-def launch(
-    paths: Paths, container: Container, *, modes: Modes, facts: HostFacts, debug: bool = False
+def prepare(
+    paths: Paths,
+    *,
+    modes: Modes,
+    facts: HostFacts,
+    tty: bool,
+    stdin: bool,
+    watched: bool,
+    debug: bool = False,
 ) -> Session:
-    """Fork the monitor, which starts the container; must run in a process without threads.
+    """Fork the monitor of a container that may not exist yet; must run in a process without threads.
 
-    Returns:
-        the session; its first event is "started" or "failed".
+    The monitor imports what it needs while the command line looks the image up and records the container:
+    both take some 15 ms. `Session.begin` names the container; a session that is dropped before ends it.
+
+    Args:
+        tty, stdin, watched: as for `make_session`.
     """
-    spec = container.spec
-    session, minder = make_session(tty=spec.process.tty, stdin=spec.process.stdin, watched=not spec.detached)
+    session, minder = make_session(tty=tty, stdin=stdin, watched=watched)
 
     def mind() -> None:
-        from rootless.engine import monitor
+        from rootless.engine import monitor, records
 
-        monitor.run(paths, container, minder, modes=modes, facts=facts, debug=debug)
+        container_id = minder.receive_container()
+        if container_id:
+            container = records.load(paths, container_id)
+            monitor.run(paths, container, minder, modes=modes, facts=facts, debug=debug)
 
     session.minder_pid = fork_minder(session, minder, mind)
     close_minder(minder)

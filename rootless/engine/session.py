@@ -48,6 +48,11 @@ class Session:
         self.console = -1
         self.minder_pid = 0
 
+    def begin(self, container_id: str) -> None:
+        """Tell a monitor that waits which container to start; its first event is "started" or "failed"."""
+        with suppress(OSError):  # it was killed: `receive` tells
+            handshake.send(self.events, container_id.encode())
+
     def receive(self) -> dict[str, Any] | None:
         """Wait for the next event; None when the minder has finished or died."""
         data, fd = handshake.receive(self.events)
@@ -91,6 +96,11 @@ class Minder:
         """Tell the command line; a command line that is gone misses nothing."""
         with suppress(OSError):  # EPIPE: it was killed, or has detached
             handshake.send(self.events, json.dumps({"event": event, **details}).encode(), fd)
+
+    def receive_container(self) -> str:
+        """Wait for the id of the container to start; "" when the command line has given up."""
+        data, _ = handshake.receive(self.events)
+        return data.decode()
 
     def receive_hang_up(self) -> str:
         """Return the stream whose reader has gone, "" when the command line itself has."""
