@@ -5,6 +5,7 @@ Ring 0. A command module offers `main(argv: list[str], options: GlobalOptions) -
 
 from __future__ import annotations
 
+import os
 import sys
 
 from rootless.errors import (
@@ -40,12 +41,20 @@ class GlobalOptions:
 
 def console() -> None:
     """Run the console script: as `main`, then leave the process with its exit code."""
+    _open_standard_streams()
     code = main()
     if "threading" not in sys.modules:
         # The interpreter's orderly end takes 3 of the 24 ms of `rootless ps`, and nothing here needs it.
         # Where threads may run (trio, tqdm) it is left to do its work.
         _leave(code)
     raise SystemExit(code)
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where our caller closed 0, 1 or 2: a pipe of ours must not be taken for one of them."""
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -172,8 +181,6 @@ def _print_help(rest: list[str]) -> int:
 
 
 def _leave(code: int) -> None:
-    import os
-
     try:
         _flush()
         if sys.stderr is not None:
@@ -200,8 +207,6 @@ def _flush() -> None:
 
 def _silence_stdout() -> None:
     """Point stdout at /dev/null, so that the interpreter's last flush does not fail too."""
-    import os
-
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

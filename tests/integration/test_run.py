@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,22 @@ def configured(shared_product: Product, registry: Registry, tmp_path_factory: py
 @pytest.mark.parametrize("code", [0, 1, 7, 125, 255])
 def test_own_exit_code_is_passed_on(product: Product, busybox: str, code: int) -> None:
     product.fail(code, *QUICK, busybox, "sh", "-c", f"exit {code}")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_stream_is_not_taken_for_another(product: Product, busybox: str, closed: str) -> None:
+    command = product.argv(*QUICK, "-i", busybox, "sh", "-c", "cat; echo out; echo err >&2; exit 7")
+    result = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command],
+        env=product.env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    expected = ("" if ">&-" in closed.replace("2>&-", "") else "out\n", "" if "2>&-" in closed else "err\n")
+    assert (result.returncode, result.stdout, result.stderr) == (7, *expected)
 
 
 def test_death_by_signal_is_128_plus_its_number(product: Product, busybox: str) -> None:
