@@ -6,6 +6,7 @@ Called by the monitor while the container's init waits.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from rootless.errors import HostUnsupported, RootlessError
 from rootless.network import files
@@ -143,12 +144,9 @@ def make_run_dir(paths: Paths, container: Container) -> str:
 
 
 def remove_run_dir(paths: Paths, container: Container) -> None:
+    """Remove that directory with what a killed helper left in it; idempotent, also beside another remover."""
     path = _run_dir(paths, container)
-    try:
-        os.rmdir(path)
-    except FileNotFoundError:
-        return
-    except OSError:  # a helper left files
+    with suppress(FileNotFoundError):
         for name in os.listdir(path):
             os.unlink(os.path.join(path, name))
         os.rmdir(path)

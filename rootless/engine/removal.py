@@ -26,6 +26,9 @@ def remove(paths: Paths, container: Container, *, mapping: IdMapping, with_volum
         StateConflict: it is running.
     """
     lifecycle.next_status(container.state.status, lifecycle.REMOVE, name=container.spec.name)
+    from rootless.engine import connect  # ring 1, but `run` rarely has something to sweep
+
+    connect.remove_run_dir(paths, container)
     hidden = records.hide(paths, container)
     doomed = [hidden]
     if with_volumes:

@@ -88,4 +88,7 @@ def _flatten(lowers: tuple[str, ...], target: str) -> None:
 
     os.umask(0)
     fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    flatten(lowers, fd)
+    try:
+        flatten(lowers, fd)
+    finally:
+        os.close(fd)
