@@ -53,7 +53,7 @@ def test_stop_sends_the_signal_that_is_asked_for(store, start):
     assert stop.main(["--signal", "USR1", "one"], store.options) == 0
     assert (
         process.wait() == -10
-    )  # not INT: whatever runs us in the background ignores that, and so would `one`
+    )  # not INT: a test run in the background ignores it, and so would `one`
 
 
 def test_stop_goes_on_past_what_does_not_exist(store, start, capfd):
