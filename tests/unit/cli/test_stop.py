@@ -51,9 +51,7 @@ def test_stop_waits_for_all_together_and_kills_the_deaf(store, start):
 def test_stop_sends_the_signal_that_is_asked_for(store, start):
     process = start("one")
     assert stop.main(["--signal", "USR1", "one"], store.options) == 0
-    assert (
-        process.wait() == -10
-    )  # not INT: a test run in the background ignores it, and so would `one`
+    assert process.wait() == -10  # not INT: a test run in the background ignores it, and so would `one`
 
 
 def test_stop_goes_on_past_what_does_not_exist(store, start, capfd):
