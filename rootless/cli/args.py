@@ -37,9 +37,10 @@ class Option:
         default: value when the option is not given; None for "nothing was said".
         choices: the only values allowed, when not empty.
         completes: what a shell offers for the value: "file", "directory", or a word of `completion.SOURCES`.
+        hidden: understood, but neither in `--help` nor offered by shells.
     """
 
-    __slots__ = ("choices", "completes", "default", "help", "key", "kind", "metavar", "names")
+    __slots__ = ("choices", "completes", "default", "help", "hidden", "key", "kind", "metavar", "names")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Option:
         default: str | int | bool | None = None,
         choices: tuple[str, ...] = (),
         completes: str = "",
+        hidden: bool = False,
     ) -> None:
         self.names = names
         self.key = names[0].lstrip("-")
@@ -59,6 +61,7 @@ class Option:
         self.default = default
         self.choices = choices
         self.completes = completes
+        self.hidden = hidden
 
     @property
     def short(self) -> str:
@@ -171,9 +174,13 @@ class Command:
     def help_text(self, *, width: int = _HELP_WIDTH) -> str:
         """Return what `--help` prints, in Docker's two columns, with a final newline."""
         text = f"Usage:  {PROGRAM} {self.name} {self.usage}".rstrip() + f"\n\n{self.summary}\n"
-        if self.options:
-            text += "\nOptions:\n" + "".join(_help_rows(self.options, width=width))
+        if self.shown_options:
+            text += "\nOptions:\n" + "".join(_help_rows(self.shown_options, width=width))
         return text
+
+    @property
+    def shown_options(self) -> tuple[Option, ...]:
+        return tuple(option for option in self.options if not option.hidden)
 
     def _check_count(self, count: int) -> None:
         low, high = self.min_positionals, self.max_positionals
@@ -279,7 +286,7 @@ class _Parser:
     def _suggestion(self, name: str) -> str:
         import difflib  # only a mistake pays for it
 
-        known = [*(n for n in self.by_name if n.startswith("--")), "--help"]
+        known = [*(n for n, o in self.by_name.items() if n.startswith("--") and not o.hidden), "--help"]
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
         question = f"Did you mean `{close[0]}`? " if close else ""
         return question + see_help(self.command.name)

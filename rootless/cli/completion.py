@@ -86,7 +86,7 @@ def fish(tables: Sequence[Command]) -> str:
         before = f"complete -c {PROGRAM} -n 'not __fish_seen_subcommand_from {names}'"
         lines.append(f"{before} -a {table.name} -d {_quote(table.summary)}")
         within = f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {table.name}'"
-        lines.extend(within + _fish_option(option) for option in table.options)
+        lines.extend(within + _fish_option(option) for option in table.shown_options)
         if table.completes:
             lines.append(f'{within} -a "({SOURCES[table.completes]})"')
     return "\n".join(lines) + "\n"
@@ -96,8 +96,8 @@ _WRITERS = {"bash": bash, "zsh": zsh, "fish": fish}
 
 
 def _bash_case(table: Command) -> str:
-    names = [name for option in table.options for name in option.names] + ["--help"]
-    takes = [name for option in table.options if option.kind != BOOL for name in option.names]
+    names = [name for option in table.shown_options for name in option.names] + ["--help"]
+    takes = [name for option in table.shown_options if option.kind != BOOL for name in option.names]
     source = SOURCES.get(table.completes, "")
     return (
         f"    {table.name})\n"
@@ -109,7 +109,7 @@ def _bash_case(table: Command) -> str:
 
 
 def _bash_value_cases(table: Command) -> Iterator[str]:
-    for option in table.options:
+    for option in table.shown_options:
         patterns = "|".join(f"'{table.name} {name}'" for name in option.names)
         if option.choices:
             words = _quote(" ".join(option.choices))
@@ -122,7 +122,7 @@ def _bash_value_cases(table: Command) -> Iterator[str]:
 
 
 def _zsh_case(table: Command) -> str:
-    words = [_zsh_option(option) for option in table.options] + ["'--help[Print usage]'"]
+    words = [_zsh_option(option) for option in table.shown_options] + ["'--help[Print usage]'"]
     source = f"_{PROGRAM}_{table.completes}" if table.completes else " "
     if table.interspersed:
         words.append(f"'*:argument:{source}'")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.cli import mount_options, values
+from rootless.cli import mount_options, run_unsupported, values
 from rootless.cli.args import bad_value
 from rootless.cli.run_table import PROCESS_OPTIONS, PULL_OPTIONS, TABLE
 from rootless.errors import UsageError, os_error_text
@@ -143,15 +143,19 @@ def check_conflicts(parsed: Parsed) -> None:
     if parsed.given("name"):
         check_name(parsed.text("name"))
     values.parse_detach_keys(parsed.text("detach-keys"))
+    run_unsupported.check(parsed)
 
 
 def notices(parsed: Parsed) -> list[str]:
     """Return what the user should know about options that have no effect together."""
     published = parsed.given("publish") or parsed.given("publish-all")
     kind = parsed.text("network").partition(":")[0]
-    if published and kind in ("host", "none"):
-        return [f"published ports are discarded when using --network={kind}"]
-    return []
+    lines = (
+        [f"published ports are discarded when using --network={kind}"]
+        if published and kind in ("host", "none")
+        else []
+    )
+    return lines + run_unsupported.notices(parsed)
 
 
 def detach_keys(parsed: Parsed) -> bytes:

@@ -5,6 +5,7 @@ What the options mean is decided in `cli.run_options`.
 
 from __future__ import annotations
 
+from rootless.cli import run_unsupported
 from rootless.cli.args import BOOL, INT, LIST, Command, Option
 
 PROCESS_OPTIONS = (
@@ -82,7 +83,7 @@ NETWORK_OPTIONS = (
     Option("--add-host", kind=LIST, help="Add a custom host-to-IP mapping (host:ip)"),
     Option("--dns", kind=LIST, help="Set custom DNS servers"),
     Option("--dns-search", kind=LIST, help="Set custom DNS search domains"),
-    Option("--dns-option", kind=LIST, help="Set DNS options"),
+    Option("--dns-option", "--dns-opt", kind=LIST, help="Set DNS options"),
 )
 
 TABLE = Command(
@@ -95,7 +96,8 @@ TABLE = Command(
     + COMMAND_OPTIONS
     + STORAGE_OPTIONS
     + SECURITY_OPTIONS
-    + NETWORK_OPTIONS,
+    + NETWORK_OPTIONS
+    + run_unsupported.OPTIONS,
     min_positionals=1,
     interspersed=False,
     completes="images",

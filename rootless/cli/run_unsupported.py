@@ -1,0 +1,159 @@
+"""Options of `docker run` that this release does not act upon: taken with a notice, or refused with a reason.
+
+Scripts written for Docker pass them. What a container can do without is taken, and one line says so; what
+would make it another container than the one asked for is refused. Ring 1.
+"""
+
+from __future__ import annotations
+
+from rootless.cli import values
+from rootless.cli.args import BOOL, INT, LIST, Option, bad_value
+from rootless.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.cli.args import Parsed
+
+_NOT_ENFORCED = " (taken, not enforced yet)"
+
+LIMIT_OPTIONS = (
+    Option("--memory", "-m", metavar="bytes", help="Memory limit" + _NOT_ENFORCED),
+    Option("--cpus", metavar="decimal", help="Number of CPUs" + _NOT_ENFORCED),
+    Option("--cpu-shares", "-c", kind=INT, help="CPU shares, a relative weight" + _NOT_ENFORCED),
+    Option("--cpuset-cpus", help="CPUs in which to allow execution" + _NOT_ENFORCED),
+    Option("--pids-limit", kind=INT, help="Limit of the number of processes" + _NOT_ENFORCED),
+    *(Option(f"--{name}", hidden=True) for name in ("memory-reservation", "memory-swap", "kernel-memory")),
+    *(Option(f"--{name}", hidden=True) for name in ("cpuset-mems", "cgroup-parent")),
+    *(
+        Option(f"--{name}", kind=INT, hidden=True)
+        for name in (
+            "blkio-weight",
+            "cpu-period",
+            "cpu-quota",
+            "cpu-rt-period",
+            "cpu-rt-runtime",
+            "memory-swappiness",
+            "oom-score-adj",
+        )
+    ),
+    *(
+        Option(f"--{name}", kind=LIST, hidden=True)
+        for name in (
+            "blkio-weight-device",
+            "device-cgroup-rule",
+            "device-read-bps",
+            "device-read-iops",
+            "device-write-bps",
+            "device-write-iops",
+        )
+    ),
+    Option("--oom-kill-disable", kind=BOOL, hidden=True),
+)
+_SIZES = ("memory", "memory-reservation", "memory-swap", "kernel-memory")
+_UNLIMITED = ("", "0", "-1", "false")
+
+HEALTH_OPTIONS = (
+    *(
+        Option(f"--health-{name}", hidden=True)
+        for name in ("cmd", "interval", "retries", "start-interval", "start-period", "timeout")
+    ),
+)
+IGNORED_OPTIONS = (
+    *(Option(f"--{name}", kind=LIST, hidden=True) for name in ("annotation", "log-opt", "storage-opt")),
+    Option("--runtime", hidden=True),
+    Option("--volume-driver", hidden=True),
+)
+SILENT_OPTIONS = (
+    Option("--no-healthcheck", kind=BOOL, hidden=True),  # none is run
+    Option("--disable-content-trust", kind=BOOL, hidden=True),  # Docker's default
+)
+
+FIXED = {
+    "cgroupns": (("", "private"), "a container has a cgroup namespace of its own"),
+    "ipc": (("", "private", "shareable"), "a container has its own IPC; share files with -v"),
+    "isolation": (("", "default"), "there is one way of isolation"),
+    "log-driver": (("", "json-file"), "`rootless logs` reads it; with a service manager leave -d out"),
+    "pid": (("", "private"), "a container has its own processes; `rootless exec` enters it"),
+    "restart": (
+        ("", "no"),
+        "restart policies come with a later release; until then a service manager can restart it",
+    ),
+    "uts": (("", "private"), "a container has its own host name; set it with --hostname"),
+    "userns": (("", "host"), "the mode is chosen for the host, see `rootless doctor`"),
+}
+"""Option → (values that say what is done anyway, the hint for all others)."""
+
+_NETWORKS = "networks with names and addresses come with a later release"
+REFUSED = {
+    "domainname": "write the whole name with --hostname",
+    "gpus": "pass the devices with --device, and the libraries with -v",
+    "ip": _NETWORKS,
+    "ip6": _NETWORKS,
+    "link": "use --network container:NAME, or --add-host",
+    "link-local-ip": _NETWORKS,
+    "mac-address": _NETWORKS,
+    "network-alias": _NETWORKS,
+    "sysctl": "it comes with a later release",
+    "use-api-socket": "there is no daemon",
+    "volumes-from": "repeat the -v options of the other container",
+}
+"""Option → what to do instead."""
+
+OPTIONS = (
+    *LIMIT_OPTIONS,
+    *HEALTH_OPTIONS,
+    *IGNORED_OPTIONS,
+    *SILENT_OPTIONS,
+    *(Option(f"--{name}", hidden=True) for name in FIXED),
+    *(Option(f"--{name}", kind=BOOL if name == "use-api-socket" else LIST, hidden=True) for name in REFUSED),
+)
+
+
+def check(parsed: Parsed) -> None:
+    """Refuse what would make another container than the one asked for, and limits that are none.
+
+    Raises:
+        UsageError: names the option and what to do instead.
+    """
+    for name, hint in REFUSED.items():
+        if parsed.given(name):
+            raise UsageError(f"cannot use --{name}: it is not supported", hint=hint)
+    for name, (known, hint) in FIXED.items():
+        if parsed.text(name) not in known:
+            raise bad_value(f"--{name}", parsed.text(name), "not supported", hint=hint)
+    for name in _SIZES:
+        text = parsed.text(name)
+        if text not in _UNLIMITED:
+            values.parse_size(text, option=f"--{name}")
+    if parsed.given("cpus"):
+        _check_cpus(parsed.text("cpus"))
+
+
+def notices(parsed: Parsed) -> list[str]:
+    """Return a line for each group of options that were taken and have no effect."""
+    lines = []
+    for options, text in (
+        (LIMIT_OPTIONS, "not enforced on this container"),
+        (HEALTH_OPTIONS, "no healthcheck is run"),
+        (IGNORED_OPTIONS, "without effect"),
+    ):
+        names = [f"--{option.key}" for option in options if _limits(parsed, option)]
+        if names:
+            lines.append(f"{text}: {', '.join(names)}")
+    return lines
+
+
+def _limits(parsed: Parsed, option: Option) -> bool:
+    if not parsed.given(option.key):
+        return False
+    if option.kind == LIST:
+        return True
+    if option.kind == BOOL:
+        return parsed.flag(option.key)
+    return parsed.text(option.key) not in _UNLIMITED
+
+
+def _check_cpus(text: str) -> None:
+    whole, _, fraction = text.partition(".")
+    if not ((whole + fraction).isascii() and (whole + fraction).isdigit()):
+        raise bad_value("--cpus", text, "not a number", hint="for example 1.5")
