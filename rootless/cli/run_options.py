@@ -68,7 +68,7 @@ class Caller:
         """Describe this process; `find_container` makes a full id of a name or prefix."""
         return cls(
             environment=os.environ,
-            cwd=os.getcwd(),
+            cwd=os.readlink("/proc/self/cwd"),  # getcwd fails in a directory that was removed
             hostname=os.uname().nodename,
             read_file=read_option_file,
             find_container=find_container,

@@ -57,6 +57,20 @@ def test_closed_standard_stream_is_not_taken_for_another(product: Product, busyb
     assert (result.returncode, result.stdout, result.stderr) == (7, *expected)
 
 
+def test_run_works_in_a_directory_that_was_removed(product: Product, busybox: str) -> None:
+    command = product.argv(*QUICK, busybox, "echo", "still here")
+    script = 'mkdir "$0/gone"; cd "$0/gone"; rmdir "$0/gone"; exec "$@"'
+    result = subprocess.run(
+        ["sh", "-c", script, str(product.home), *command],
+        env=product.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (0, "still here\n"), result.stderr
+
+
 def test_death_by_signal_is_128_plus_its_number(product: Product, busybox: str) -> None:
     product.fail(137, *QUICK, "--init", busybox, "sh", "-c", "kill -9 $$")
 
