@@ -91,6 +91,7 @@ def fork_minder(session: Session, minder: Minder, mind: Callable[[], None]) -> i
     code = 1
     try:
         os.setsid()
+        os.umask(0o022)  # what it makes is read by all users of the container, whatever our caller hides
         _leave_command_line(session, minder)
         mind()
         code = 0

@@ -29,7 +29,8 @@ def ensure(paths: Paths, name: str, *, anonymous: bool = False) -> str:
     if os.path.isdir(data):
         return data
     draft = os.path.join(paths.volumes, f".new-{name}-{os.getpid()}")
-    os.makedirs(os.path.join(draft, "_data"), mode=0o755)
+    os.makedirs(os.path.join(draft, "_data"))
+    os.chmod(os.path.join(draft, "_data"), 0o755)  # noqa: S103  users of the container enter, umask or not
     with open(os.path.join(draft, "volume.json"), "w", encoding="utf-8") as file:
         json.dump({"name": name, "anonymous": anonymous, "created_ns": time.time_ns()}, file)
     try:

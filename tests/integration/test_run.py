@@ -71,6 +71,22 @@ def test_run_works_in_a_directory_that_was_removed(product: Product, busybox: st
     assert (result.returncode, result.stdout) == (0, "still here\n"), result.stderr
 
 
+def test_umask_of_the_caller_hides_nothing_from_users_of_the_container(
+    product: Product, busybox: str
+) -> None:
+    command = product.argv(*QUICK, "-v", "kept:/kept", "-u", "1234", busybox, "sh", "-c")
+    script = "cat /etc/hosts /etc/resolv.conf /etc/hostname >/dev/null && ls / /kept >/dev/null && umask"
+    result = subprocess.run(
+        ["sh", "-c", 'umask 077; exec "$@"', "sh", *command, script],
+        env=product.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (0, "0022\n"), result.stderr
+
+
 def test_death_by_signal_is_128_plus_its_number(product: Product, busybox: str) -> None:
     product.fail(137, *QUICK, "--init", busybox, "sh", "-c", "kill -9 $$")
 
