@@ -44,7 +44,7 @@ def spec(*words, config=None, name="web"):
         name=name,
         caller=Caller(
             environment={"HOST_ONLY": "from host", "USER": "me"},
-            cwd="/home/me/work",
+            cwd="/home/me/project",
             hostname="workstation",
             read_file=FILES.__getitem__,
             find_container=lambda query: f"id-of-{query}",
@@ -184,7 +184,7 @@ def test_security_options_become_values(tmp_path):
     assert security.no_new_privileges
     assert security.nesting
     assert not security.mask_paths
-    assert security.seccomp == "/home/me/work/profiles/x.json"
+    assert security.seccomp == "/home/me/project/profiles/x.json"
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_spec_survives_its_json_form():
 
 def test_relative_bind_is_made_absolute():
     assert spec("-v", "./src:/src:ro", "i").mounts == (
-        Mount(kind="bind", source="/home/me/work/src", target="/src", read_only=True, create_source=True),
+        Mount(kind="bind", source="/home/me/project/src", target="/src", read_only=True, create_source=True),
     )
 
 
