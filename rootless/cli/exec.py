@@ -62,7 +62,7 @@ def _make_process(paths: Paths, parsed: Parsed, spec: ContainerSpec) -> Process:
     def find_container(query: str) -> str:
         return find_container_id(query, records.read_names(paths), records.list_ids(paths))
 
-    caller = run_options.Caller.here(find_container=find_container)
+    caller = run_options.Caller.here(find_container=find_container, hostname_of=str)
     tty = parsed.flag("tty")
     env = dict(entry.partition("=")[::2] for entry in spec.process.env)
     if tty:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rootless.paths import Paths
 
 
+ALL_STREAMS = frozenset(("stdin", "stdout", "stderr"))
+
+
 def notice(text: str, level: str = NOTICE_LEVEL) -> None:
     """Tell the user something that is not an error, on stderr."""
     for line in text.splitlines():
@@ -62,15 +65,27 @@ def wait_started(session: Session) -> None:
             raise wire.failure_of(event)
 
 
-def attend(session: Session, process: Process, *, forward_signals: bool, detach_keys: bytes) -> int:
-    """Stay with a process until it ends or the user detaches; returns the exit code for the shell."""
+def attend(
+    session: Session,
+    process: Process,
+    *,
+    forward_signals: bool,
+    detach_keys: bytes,
+    streams: frozenset[str] = ALL_STREAMS,
+) -> int:
+    """Stay with a process until it ends or the user detaches; returns the exit code for the shell.
+
+    Args:
+        streams: what is attached (-a); other output is in the log only.
+    """
     has_terminal = process.tty and terminal.is_terminal()
     relay = Relay(
         session,
-        read_input=process.stdin,
+        read_input=process.stdin and "stdin" in streams,
         terminal=has_terminal,
         forward_signals=forward_signals,
         detach_keys=detach_keys,
+        targets=_targets(streams),
     )
     raw = terminal.raw_mode() if has_terminal and process.stdin else nullcontext()
     with raw:
@@ -82,3 +97,10 @@ def attend(session: Session, process: Process, *, forward_signals: bool, detach_
         print("got 3 SIGTERM/SIGINTs, forcefully exiting; the container goes on", file=sys.stderr)
         return EXIT_FAILURE
     return code
+
+
+def _targets(streams: frozenset[str]) -> tuple[int, int]:
+    if {"stdout", "stderr"} <= streams:
+        return 1, 2
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    return (1 if "stdout" in streams else null), (2 if "stderr" in streams else null)

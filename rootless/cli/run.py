@@ -58,6 +58,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         spec.process,
         forward_signals=parsed.flag("sig-proxy"),
         detach_keys=run_options.detach_keys(parsed),
+        streams=run_options.attached_streams(parsed),
     )
 
 
@@ -136,6 +137,9 @@ def _make_spec(paths: Paths, parsed: Parsed, image: LocalImage) -> ContainerSpec
     def find_container(query: str) -> str:
         return find_container_id(query, records.read_names(paths), records.list_ids(paths))
 
+    def hostname_of(container_id: str) -> str:
+        return records.load(paths, container_id).spec.hostname
+
     return run_options.spec_from_options(
         parsed,
         image=parsed.positionals[0],
@@ -144,7 +148,7 @@ def _make_spec(paths: Paths, parsed: Parsed, image: LocalImage) -> ContainerSpec
         layers=tuple(image.chain_ids),
         id=new_id(),
         name=parsed.text("name") or records.unused_name(paths),
-        caller=run_options.Caller.here(find_container=find_container),
+        caller=run_options.Caller.here(find_container=find_container, hostname_of=hostname_of),
         now_ns=time.time_ns(),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from rootless.cli import mount_options, run_unsupported, values
+from rootless.cli import foreground, mount_options, run_unsupported, values
 from rootless.cli.args import bad_value
 from rootless.cli.run_table import PROCESS_OPTIONS, PULL_OPTIONS, TABLE
 from rootless.errors import UsageError, os_error_text
@@ -27,6 +27,7 @@ __all__ = [
     "PULL_OPTIONS",
     "TABLE",
     "Caller",
+    "attached_streams",
     "check_conflicts",
     "detach_keys",
     "environment_changes",
@@ -46,7 +47,7 @@ _MAX_ENV_FILE_BYTES = 16 << 20
 class Caller:
     """What a command line means depends on who wrote it: their environment, directory, host and files."""
 
-    __slots__ = ("cwd", "environment", "find_container", "hostname", "read_file")
+    __slots__ = ("cwd", "environment", "find_container", "hostname", "hostname_of", "read_file")
 
     def __init__(
         self,
@@ -56,22 +57,30 @@ class Caller:
         hostname: str,
         read_file: Callable[[str], str],
         find_container: Callable[[str], str],
+        hostname_of: Callable[[str], str],
     ) -> None:
         self.environment = environment
         self.cwd = cwd
         self.hostname = hostname
         self.read_file = read_file
         self.find_container = find_container
+        self.hostname_of = hostname_of
 
     @classmethod
-    def here(cls, *, find_container: Callable[[str], str]) -> Caller:
-        """Describe this process; `find_container` makes a full id of a name or prefix."""
+    def here(cls, *, find_container: Callable[[str], str], hostname_of: Callable[[str], str]) -> Caller:
+        """Describe this process.
+
+        Args:
+            find_container: makes a full id of a name or prefix.
+            hostname_of: tells the hostname of a container by its full id.
+        """
         return cls(
             environment=os.environ,
             cwd=os.readlink("/proc/self/cwd"),  # getcwd fails in a directory that was removed
             hostname=os.uname().nodename,
             read_file=read_option_file,
             find_container=find_container,
+            hostname_of=hostname_of,
         )
 
 
@@ -122,6 +131,8 @@ def spec_from_options(
         stop_timeout_s=_stop_timeout(parsed),
         labels=_labels(parsed, image_config, caller=caller),
         storage=parsed.text("storage"),
+        ipc=_shared(parsed, "ipc"),
+        uts=_shared(parsed, "uts"),
         created_ns=now_ns,
     )
 
@@ -143,6 +154,11 @@ def check_conflicts(parsed: Parsed) -> None:
     if parsed.given("name"):
         check_name(parsed.text("name"))
     values.parse_detach_keys(parsed.text("detach-keys"))
+    if parsed.given("attach") and parsed.flag("detach"):
+        raise UsageError("conflicting options: --attach and --detach", hint="leave one of them out")
+    if parsed.text("uts") == "host" and parsed.given("hostname"):
+        raise UsageError("conflicting options: --hostname and --uts=host", hint="the host keeps its name")
+    attached_streams(parsed)
     run_unsupported.check(parsed)
 
 
@@ -156,6 +172,18 @@ def notices(parsed: Parsed) -> list[str]:
         else []
     )
     return lines + run_unsupported.notices(parsed)
+
+
+def attached_streams(parsed: Parsed) -> frozenset[str]:
+    """Return what -a names of "stdin", "stdout" and "stderr"; all of them without -a.
+
+    Raises:
+        UsageError: it names something else.
+    """
+    words = frozenset(word.lower() for word in parsed.texts("attach"))
+    for word in words - foreground.ALL_STREAMS:
+        raise bad_value("--attach", word, "not a stream", hint="write stdin, stdout or stderr")
+    return words or foreground.ALL_STREAMS
 
 
 def detach_keys(parsed: Parsed) -> bytes:
@@ -249,8 +277,10 @@ def _environment(parsed: Parsed, config: ImageConfig, *, caller: Caller, hostnam
 
 def _hostname(parsed: Parsed, network: Network, *, caller: Caller) -> str:
     name = parsed.text("hostname")
+    if not name and network.container:
+        return caller.hostname_of(network.container)
     if not name:
-        return caller.hostname if network.driver == "host" else ""
+        return caller.hostname if network.driver == "host" or parsed.text("uts") == "host" else ""
     allowed = name.replace("-", "").replace(".", "").replace("_", "")
     if len(name) > 64 or not (allowed.isascii() and allowed.isalnum()) or name[0] in "-." or name[-1] == "-":
         raise bad_value("--hostname", name, "not a host name", hint="letters, digits, - and ., at most 64")
@@ -364,6 +394,16 @@ def _extra_host(text: str) -> str:
 def _shm_size(parsed: Parsed) -> int:
     size = values.parse_size(parsed.text("shm-size"), option="--shm-size") if parsed.given("shm-size") else 0
     return size or 64 << 20
+
+
+def _shared(parsed: Parsed, option: str) -> str:
+    """Return "host" where a namespace is shared with the host, "" where it is the container's own."""
+    value = parsed.text(option)
+    if value in ("", "private", "shareable"):
+        return ""
+    if value != "host":
+        raise bad_value(f"--{option}", value, "not supported", hint="choose private or host")
+    return value
 
 
 def _stop_signal(parsed: Parsed, config: ImageConfig) -> int:

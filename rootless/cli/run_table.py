@@ -49,6 +49,7 @@ IDENTITY_OPTIONS = (
 COMMAND_OPTIONS = (
     Option("--entrypoint", help="Overwrite the default ENTRYPOINT of the image"),
     Option("--init", kind=BOOL, help="Run an init inside the container that forwards signals and reaps"),
+    Option("--attach", "-a", kind=LIST, help="Attach to STDIN, STDOUT or STDERR"),
     Option("--sig-proxy", kind=BOOL, default=True, help="Proxy received signals to the process"),
     Option("--stop-signal", metavar="signal", help="Signal to stop the container"),
     Option("--stop-timeout", kind=INT, help="Timeout (in seconds) to stop a container"),
@@ -72,6 +73,8 @@ SECURITY_OPTIONS = (
     Option("--security-opt", kind=LIST, help="Security options"),
     Option("--group-add", kind=LIST, help="Add additional groups to join"),
     Option("--ulimit", kind=LIST, metavar="ulimit", help="Ulimit options"),
+    Option("--ipc", help="IPC namespace to use (private, host)"),
+    Option("--uts", help="UTS namespace to use (private, host)"),
     Option("--umask", help="File mode creation mask (octal)"),
 )
 NETWORK_OPTIONS = (

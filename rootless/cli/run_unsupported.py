@@ -70,7 +70,6 @@ SILENT_OPTIONS = (
 
 FIXED = {
     "cgroupns": (("", "private"), "a container has a cgroup namespace of its own"),
-    "ipc": (("", "private", "shareable"), "a container has its own IPC; share files with -v"),
     "isolation": (("", "default"), "there is one way of isolation"),
     "log-driver": (("", "json-file"), "`rootless logs` reads it; with a service manager leave -d out"),
     "pid": (("", "private"), "a container has its own processes; `rootless exec` enters it"),
@@ -78,7 +77,6 @@ FIXED = {
         ("", "no"),
         "restart policies come with a later release; until then a service manager can restart it",
     ),
-    "uts": (("", "private"), "a container has its own host name; set it with --hostname"),
     "userns": (("", "host"), "the mode is chosen for the host, see `rootless doctor`"),
 }
 """Option → (values that say what is done anyway, the hint for all others)."""

@@ -72,7 +72,9 @@ def parse_ulimit(text: str) -> Ulimit:
     """Return one --ulimit: NAME=SOFT[:HARD], -1 or "unlimited" for none."""
     name, equals, limits = text.partition("=")
     soft_text, colon, hard_text = limits.partition(":")
-    if not equals or name not in _ULIMITS:
+    if name in _ULIMITS and not equals:
+        raise bad_value("--ulimit", text, "the limit is missing", hint=f"for example {name}=1024:2048")
+    if name not in _ULIMITS:
         known = ", ".join(sorted(_ULIMITS))
         raise bad_value("--ulimit", text, f"no such limit: {name}", hint=f"write NAME=SOFT[:HARD]; {known}")
     soft = _parse_limit(soft_text, text=text)

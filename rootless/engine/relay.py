@@ -57,6 +57,7 @@ class Relay:
         terminal: the container has a terminal, and so has this process: its window size is followed.
         forward_signals: --sig-proxy.
         detach_keys: bytes that detach when typed in order; b"" for none.
+        targets: descriptors that the container's stdout and stderr are copied to.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Relay:
         terminal: bool = False,
         forward_signals: bool = True,
         detach_keys: bytes = DEFAULT_DETACH_KEYS,
+        targets: tuple[int, int] = (1, 2),
     ) -> None:
         self._session = session
         self._read_input = read_input
         self._terminal = terminal
         self._forward_signals = forward_signals
         self._detach_keys = detach_keys
+        self._targets = targets
         self._pidfd = -1
         self._pending_signals: list[int] = []
         self._insistence = 0
@@ -112,7 +115,7 @@ class Relay:
                         finished = True
                         poller.unregister(events_fd)
                     elif self._handle(event, notice):
-                        outputs[self._session.console] = 1
+                        outputs[self._session.console] = self._targets[0]
                         poller.register(self._session.console, select.POLLIN)
                 elif not self._copy(fd, outputs[fd]):
                     poller.unregister(fd)
@@ -124,7 +127,7 @@ class Relay:
         return self._exit_code
 
     def _outputs(self) -> Sequence[tuple[int, int]]:
-        return ((self._session.stdout, 1), (self._session.stderr, 2))
+        return ((self._session.stdout, self._targets[0]), (self._session.stderr, self._targets[1]))
 
     def _handle(self, event: dict[str, Any], notice: Callable[[str, str], None]) -> bool:
         """Act on one event; True when the console has to be read by this process."""

@@ -245,6 +245,7 @@ class ContainerSpec(Value):
         entrypoint_length: how many of process.argv came from the entrypoint (for ps and inspect).
         stop_signal: number. stop_timeout_s: seconds between stop_signal and SIGKILL.
         storage: "" is the best of this host, else "overlay", "fuse-overlayfs", "copy".
+        ipc, uts: "host" shares that namespace with the host, "" is one of its own.
         created_ns: nanoseconds since the epoch.
     """
 
@@ -259,6 +260,7 @@ class ContainerSpec(Value):
         "image",
         "image_id",
         "init",
+        "ipc",
         "labels",
         "layers",
         "mounts",
@@ -271,6 +273,7 @@ class ContainerSpec(Value):
         "stop_signal",
         "stop_timeout_s",
         "storage",
+        "uts",
     )
     nested = {  # noqa: RUF012
         "process": Process,
@@ -304,6 +307,8 @@ class ContainerSpec(Value):
         stop_timeout_s: int = 10,
         labels: tuple[str, ...] = (),
         storage: str = "",
+        ipc: str = "",
+        uts: str = "",
         created_ns: int = 0,
     ) -> None:
         self.id = id
@@ -327,4 +332,6 @@ class ContainerSpec(Value):
         self.stop_timeout_s = stop_timeout_s
         self.labels = labels
         self.storage = storage
+        self.ipc = ipc
+        self.uts = uts
         self.created_ns = created_ns

@@ -67,6 +67,15 @@ _TMPFS_CLEARS = {
     "dev": const.MOUNT_ATTR_NODEV,
 }
 _TTY_GID = 5
+_NAMESPACES = {
+    "user": const.CLONE_NEWUSER,
+    "mnt": const.CLONE_NEWNS,
+    "pid": const.CLONE_NEWPID,
+    "ipc": const.CLONE_NEWIPC,
+    "uts": const.CLONE_NEWUTS,
+    "cgroup": const.CLONE_NEWCGROUP,
+    "net": const.CLONE_NEWNET,
+}
 
 
 class Files(Value):
@@ -203,7 +212,7 @@ def make_plan(
         name=spec.name,
         mapping=modes.mapping,
         run_dir=files.run_dir,
-        clone_flags=_clone_flags(own_network=own_network),
+        clone_flags=_clone_flags(spec, own_network=own_network),
         network_owner=network_owner if network == "container" else None,
         fuse=_fuse_command(facts.fuse_overlayfs, files) if storage == "fuse-overlayfs" else (),
         ops=operations,
@@ -214,9 +223,7 @@ def make_plan(
 
 def describe(plan: Plan) -> list[str]:
     """Return the plan as lines for `--log-level debug`."""
-    names = ("user", "mnt", "pid", "ipc", "uts", "cgroup") + (
-        ("net",) if plan.clone_flags & const.CLONE_NEWNET else ()
-    )
+    names = [name for name, flag in _NAMESPACES.items() if plan.clone_flags & flag]
     process = plan.process
     lines = [f"map ids: {plan.mapping.mode} ({plan.mapping.key})", f"make namespaces: {' '.join(names)}"]
     if plan.network_owner:
@@ -231,10 +238,9 @@ def describe(plan: Plan) -> list[str]:
     return lines
 
 
-def _clone_flags(*, own_network: bool) -> int:
-    flags = const.CLONE_NEWUSER | const.CLONE_NEWNS | const.CLONE_NEWPID | const.CLONE_NEWIPC
-    flags |= const.CLONE_NEWUTS | const.CLONE_NEWCGROUP
-    return flags | (const.CLONE_NEWNET if own_network else 0)
+def _clone_flags(spec: ContainerSpec, *, own_network: bool) -> int:
+    shared = {"ipc": spec.ipc == "host", "uts": spec.uts == "host", "net": not own_network}
+    return sum(flag for name, flag in _NAMESPACES.items() if not shared.get(name))
 
 
 def _root_op(storage: str, files: Files, *, volatile: bool) -> ops.Op:
@@ -273,9 +279,11 @@ def _device_ops(spec: ContainerSpec, *, tty_group: bool) -> Iterator[ops.Op]:
         for name in devices.NODES:
             yield devices.Node(name)
         yield devices.DevPts(tty_group=tty_group)
-        if not _has_target(spec, "/dev/shm"):  # noqa: S108  a mount point in the container
+        if spec.ipc == "host":
+            yield ops.Bind("/dev/shm", "/dev/shm")  # noqa: S108  shared memory of the host, as asked for
+        elif not _has_target(spec, "/dev/shm"):  # noqa: S108  a mount point in the container
             yield devices.Shm(size_bytes=spec.shm_size_bytes)
-        if not _has_target(spec, "/dev/mqueue"):
+        if spec.ipc != "host" and not _has_target(spec, "/dev/mqueue"):
             yield devices.Mqueue()
         if spec.security.privileged:
             yield devices.HostNodes()
@@ -301,7 +309,8 @@ def _closing_ops(spec: ContainerSpec, process: ProcessPlan, *, own_network: bool
             yield ops.ReadOnly(path)
     if own_network:
         yield ops.Loopback(gids=process.gids)
-    yield ops.Hostname(spec.hostname)
+    if spec.uts != "host":
+        yield ops.Hostname(spec.hostname)
     if spec.read_only:
         yield ops.Directory(process.cwd)  # later it could not be made
         yield roots.ReadOnlyRoot()

@@ -48,6 +48,7 @@ def spec(*words, config=None, name="web"):
             hostname="workstation",
             read_file=FILES.__getitem__,
             find_container=lambda query: f"id-of-{query}",
+            hostname_of=lambda id: f"host-{id}",
         ),
         now_ns=7,
     )
@@ -227,6 +228,29 @@ def test_network_of_another_container_is_resolved_and_excludes_its_settings():
         "--net=container:web", "-p", "80", "i"
     )
     assert "--hostname" in complaint("--net=container:web", "-h", "x", "i")
+
+
+def test_container_with_the_network_of_another_has_its_hostname():
+    assert spec("--network", "container:db", "debian").hostname == "host-id-of-db"
+
+
+def test_namespaces_are_private_or_the_hosts():
+    assert (spec("debian").ipc, spec("debian").uts) == ("", "")
+    shared = spec("--ipc=host", "--uts=host", "debian")
+    assert (shared.ipc, shared.uts, shared.hostname) == ("host", "host", "workstation")
+    assert spec("--ipc=private", "debian").ipc == ""
+    assert "--ipc" in complaint("--ipc=container:x", "debian")
+    assert "--hostname" in complaint("--uts=host", "--hostname=x", "debian")
+
+
+def test_attach_names_streams_and_excludes_detach():
+    def attached(*words):
+        return run_options.attached_streams(TABLE.parse(words))
+
+    assert attached("debian") == {"stdin", "stdout", "stderr"}
+    assert attached("-a", "STDOUT", "-a", "stdin", "debian") == {"stdin", "stdout"}
+    assert "not a stream" in complaint("-a", "all", "debian")
+    assert "--detach" in complaint("-d", "-a", "stdout", "debian")
 
 
 def test_unknown_network_is_refused():

@@ -28,7 +28,7 @@ def test_words_for_no_limit_say_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--memory", "much"), ("--cpus", "two"), ("--restart", "always"), ("--pid", "host"), ("--ipc", "host")],
+    [("--memory", "much"), ("--cpus", "two"), ("--restart", "always"), ("--pid", "host")],
 )
 def test_value_that_cannot_be_honoured_is_refused_by_name(option: str, value: str) -> None:
     with pytest.raises(UsageError) as caught:

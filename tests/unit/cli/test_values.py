@@ -112,6 +112,11 @@ def test_bad_umask_is_refused(text):
         values.parse_umask(text)
 
 
+def test_ulimit_without_a_value_is_not_called_unknown():
+    with pytest.raises(UsageError, match="the limit is missing"):
+        values.parse_ulimit("nofile")
+
+
 @given(st.text())
 def test_any_environment_file_is_entries_or_a_usage_error(text):
     try:

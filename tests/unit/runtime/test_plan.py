@@ -94,6 +94,15 @@ def test_host_network_shares_the_namespace_and_binds_the_hosts_sysfs() -> None:
     assert "bring the loopback interface up" not in found
 
 
+def test_ipc_of_the_host_binds_its_shared_memory_and_uts_keeps_its_name() -> None:
+    plan = make(ipc="host", uts="host")
+    assert not plan.clone_flags & (const.CLONE_NEWIPC | const.CLONE_NEWUTS)
+    found = planning.describe(plan)
+    assert "make namespaces: user mnt pid cgroup net" in found
+    assert any(line.startswith("bind /dev/shm on /dev/shm") for line in found)
+    assert not any("mqueue" in line or "hostname" in line.split(" on ")[0] for line in found[:2] + found[-4:])
+
+
 @pytest.mark.parametrize("driver", ["none", "pasta", "slirp4netns", ""])
 def test_other_networks_have_their_own_namespace(driver: str) -> None:
     assert make(network=Network(driver=driver)).clone_flags & const.CLONE_NEWNET
