@@ -17,7 +17,7 @@ import time
 from rootless.engine import connect, records, removal, storage
 from rootless.engine import session as wire
 from rootless.engine.logfile import LogWriter
-from rootless.engine.pump import Tap, pump
+from rootless.engine.pump import Tap, deliver, pump
 from rootless.errors import EXIT_ENGINE, InternalError, RootlessError, StateConflict
 from rootless.linux import procfs
 from rootless.model import lifecycle
@@ -98,6 +98,7 @@ class _Monitor:
         if self._network is not None:
             self._network.kill()  # ends while the record is written; nobody waits for the kernel here
         self._record_end(code)
+        deliver(self._taps)
         self._minder.send(wire.EXITED, code=code)
 
     def fail(self, error: RootlessError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -210,6 +211,25 @@ def test_large_streams_arrive_whole(product: Product, busybox: str) -> None:
 def test_output_and_errors_stay_apart(product: Product, busybox: str) -> None:
     result = product.run(*QUICK, busybox, "sh", "-c", "echo out; echo err >&2")
     assert (result.out, result.err) == ("out\n", "err\n")
+
+
+def test_reader_that_takes_a_break_misses_nothing(product: Product, busybox: str) -> None:
+    """As in `run … | less`: the container has long ended when the reader goes on."""
+    script = "seq 1 30000; seq 1 30000 >&2"  # more than a pipe holds, less than all pipes on the way do
+    with subprocess.Popen(
+        product.argv("run", "--name=paused", "--network=none", busybox, "sh", "-c", script),
+        env=product.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 20
+        while product.run("ps", "-aq", "--filter=status=exited").out == "":
+            assert time.monotonic() < deadline, "its end waits for the reader"
+            time.sleep(0.05)
+        time.sleep(2.5)  # longer than anything waits for output that does not come
+        assert process.communicate(timeout=30)[0].count("\n") == 60000
+    product.run("rm", "paused")
 
 
 def test_reader_that_goes_away_does_not_hang_the_run(product: Product, busybox: str) -> None:
