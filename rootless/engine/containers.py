@@ -81,7 +81,7 @@ def kill(container: Container, number: int) -> None:
 def remove(
     paths: Paths, container: Container, *, mapping: IdMapping, force: bool = False, with_volumes: bool = False
 ) -> None:
-    """Remove a container; with `force` kill it first.
+    """Remove a container; with `force` kill it first, and its monitor too if that hangs.
 
     Raises:
         StateConflict: it runs and `force` is false.
@@ -91,32 +91,42 @@ def remove(
         if not os.path.isdir(container.directory):
             return  # --rm: its monitor was quicker
         container = records.load(paths, container.spec.id)
+        if container.state.status == lifecycle.RUNNING:
+            _kill_monitor(container)
+            container = records.observe(container)
     removal.remove(paths, container, mapping=mapping, with_volumes=with_volumes)
 
 
 def wait_recorded(paths: Paths, container: Container) -> None:
     """Wait until the monitor of a container that has ended has written its record and is gone."""
-    try:
-        fd = os.pidfd_open(container.state.monitor_pid)
-    except OSError:
-        return
-    try:
-        if procfs.is_alive(container.state.monitor_pid, container.state.monitor_start):
-            _wait_gone(fd, KILL_GRACE_S)
-    finally:
+    fd = _open_process(container.state.monitor_pid, container.state.monitor_start)
+    if fd >= 0:
+        _wait_gone(fd, KILL_GRACE_S)
         os.close(fd)
 
 
 def open_pidfd(container: Container) -> int:
     """Return a pidfd of the container's first process, -1 when it does not run; the caller closes it."""
     state = container.state
-    if state.status != lifecycle.RUNNING:
-        return -1
+    return _open_process(state.pid, state.pid_start) if state.status == lifecycle.RUNNING else -1
+
+
+def _kill_monitor(container: Container) -> None:
+    """End the monitor of a container that has ended: it was stopped by a signal, or hangs."""
+    fd = _open_process(container.state.monitor_pid, container.state.monitor_start)
+    if fd >= 0:
+        _signal(fd, signal.SIGKILL)
+        _wait_gone(fd, KILL_GRACE_S)
+        os.close(fd)
+
+
+def _open_process(pid: int, started: int) -> int:
+    """Return a pidfd of a process that runs and is the recorded one, else -1; the caller closes it."""
     try:
-        fd = os.pidfd_open(state.pid)
+        fd = os.pidfd_open(pid)
     except OSError:
         return -1
-    if procfs.is_alive(state.pid, state.pid_start):  # checked after: the pidfd pins the process
+    if procfs.is_alive(pid, started):  # checked after: the pidfd pins the process
         return fd
     os.close(fd)
     return -1

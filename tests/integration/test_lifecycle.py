@@ -105,6 +105,15 @@ def test_running_container_is_removed_by_force_only(product: Product, busybox: s
     assert product.containers() == []
 
 
+def test_container_whose_monitor_hangs_can_be_removed(product: Product, busybox: str) -> None:
+    container = detached(product, busybox, "sleep", "1000")
+    record = json.loads((product.store / "containers" / container / "state.json").read_text())
+    os.kill(record["monitor_pid"], signal.SIGSTOP)
+    product.run("rm", "-f", container)
+    assert product.containers() == []
+    wait_for(lambda: not Path(f"/proc/{record['pid']}").exists())  # the host's init reaps it now
+
+
 def test_stop_ends_processes_that_hid_themselves(product: Product, busybox: str) -> None:
     mark = f"98765{os.getpid()}"
     script = f"(setsid sh -c '(sleep {mark} &)' &); exec sleep {mark}"
