@@ -54,6 +54,10 @@ class Paths:
             HostUnsupported: a root cannot be created or is not private to this user.
         """
         _ensure_store(self.store)
+        # In a store that its user has made and opened to others, these stay closed: a program in a container
+        # can make its files set-id, and whoever executes one by its path here would become this user.
+        for path in (self.containers, self.volumes):
+            _close_to_others(path)
         ensure_private_directory(self.run)
         for path in (self.store_run, self.locks):
             os.makedirs(path, mode=0o700, exist_ok=True)
@@ -140,6 +144,14 @@ def _ensure_store(path: str) -> None:
             hint="choose a writable place with --root or ROOTLESS_ROOT",
             reference="store",
         ) from exc
+
+
+def _close_to_others(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if os.stat(path).st_mode & 0o077:
+            os.chmod(path, 0o700)
 
 
 def _short_name(path: str) -> str:

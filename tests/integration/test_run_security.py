@@ -226,3 +226,23 @@ def test_network_none_has_loopback_only(product: Product, busybox: str) -> None:
     )
     assert set(result.lines) <= {"lo", "up"}
     assert "lo" in result.lines
+
+
+def test_set_id_files_of_containers_are_out_of_others_reach(
+    fresh_product: Product, busybox_ref: str, tmp_path: Path
+) -> None:
+    """Whoever could execute one by its path on the host would become this user."""
+    store = tmp_path / "store"
+    store.mkdir(mode=0o755)
+    store.chmod(0o755)
+    options = (f"--root={store}", "run", "--name=made", "--network=none", "-v", "kept:/kept")
+    fresh_product.run(f"--root={store}", "pull", "-q", busybox_ref)
+    (store / "containers").chmod(0o755)  # as an earlier version left it
+    script = "cp /bin/busybox /set-id; cp /set-id /kept; chmod 4755 /set-id /kept/set-id"
+    fresh_product.run(*options, busybox_ref, "sh", "-c", script)
+    found = list(store.rglob("set-id"))
+    assert [bool(path.stat().st_mode & 0o4000) for path in found] == [True, True]
+    for path in found:
+        above = [parent for parent in path.parents if parent.is_relative_to(store)]
+        assert any(parent.stat().st_mode & 0o077 == 0 for parent in above), path
+    fresh_product.run(f"--root={store}", "rm", "made")
