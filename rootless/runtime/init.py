@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-from rootless.linux import calls, const, procfs
+from rootless.linux import calls, const
 from rootless.runtime import caps, handshake, process
 
 TYPE_CHECKING = False
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 _NOT_FORWARDED = frozenset((signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP))
 
 
-def become_reaper(channel: socket) -> None:
-    """Fork: the child returns and goes on to the program, this process becomes the reaper and does not."""
+def become_reaper(channel: socket, argument_area: tuple[int, int]) -> None:
+    """Fork: the child returns and goes on to the program, this process becomes the reaper and does not.
+
+    Args:
+        argument_area: of this process, from the host's /proc: the container's can be a forgery, and it is
+            where this process writes to.
+    """
     every = signal.valid_signals()
     signal.pthread_sigmask(signal.SIG_BLOCK, every)  # before the fork: none is lost in between
     pid = os.fork()
@@ -29,7 +34,7 @@ def become_reaper(channel: socket) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         return
     try:
-        _let_go(channel.fileno())
+        _let_go(channel.fileno(), argument_area)
         handshake.exit_if_alone(channel)
         channel.close()  # exec of the program must be the end of the stream
         _reap(pid, every)
@@ -37,14 +42,14 @@ def become_reaper(channel: socket) -> None:
         os._exit(125)
 
 
-def _let_go(channel_fd: int) -> None:
+def _let_go(channel_fd: int, argument_area: tuple[int, int]) -> None:
     """Keep nothing but the right to signal: no descriptor that would hold a pipe open, no capability else."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number in (0, 1, 2):
         os.dup2(null, number)
     process.close_others((channel_fd,))
     calls.set_process_name("rootless-init")
-    start, end = procfs.parse_argument_area(procfs.read("/proc/self/stat"))
+    start, end = argument_area
     if start:
         calls.overwrite_command_line(start, end, b"rootless-init")  # the host's words are not the container's
     mask = caps.mask_of(("KILL",))

@@ -25,6 +25,7 @@ from rootless.runtime.rootfs import (
     ensure_file,
     open_in_root,
     open_plain_directory,
+    refuse_proc,
 )
 
 TYPE_CHECKING = False
@@ -190,6 +191,7 @@ class Tmpfs(Op):
 
     def execute(self, context: Context) -> None:
         target = ensure_directory(context.root_fd, self.target)
+        refuse_proc(target, self.target)
         _attach(mounting.new_filesystem("tmpfs", self.options, attributes=self.attributes), target)
 
 
@@ -251,6 +253,7 @@ class Bind(Op):
             target = ensure_directory(context.root_fd, self.target)
         else:
             target = ensure_file(context.root_fd, self.target)
+        refuse_proc(target, self.target)
         mounting.attach(tree, target)
         if self.attributes:  # attached, so that kernels without mount_setattr can do it too; nobody is inside
             mounting.set_attributes(tree, self.attributes, recursive=self.recursive)

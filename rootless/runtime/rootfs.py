@@ -80,6 +80,23 @@ def ensure_file(root_fd: int, path: str, *, links: int = MAX_LINKS) -> int:
     return fd
 
 
+def refuse_proc(target_fd: int, path: str) -> None:
+    """Refuse a mount target that a link has led into /proc.
+
+    What is mounted there is a forgery of the kernel's words to every program that trusts them
+    (CVE-2019-16884, CVE-2023-27561). Targets that are below /proc by name are `runtime.plan`'s to judge.
+
+    Raises:
+        RuntimeSetupError: it lies in /proc.
+    """
+    if not path.startswith("/proc/") and calls.fstatfs_type(target_fd) == const.PROC_SUPER_MAGIC:
+        raise RuntimeSetupError(
+            f"cannot mount on {path}: a link in the image leads from there into /proc",
+            hint="the image is broken or hostile",
+            reference="hostile-rootfs",
+        )
+
+
 def open_plain_directory(root_fd: int, name: str) -> int:
     """Open a directory directly below the root that must be one itself: /proc, /sys, /dev.
 

@@ -19,7 +19,7 @@ import errno
 import os
 
 from rootless.errors import RootlessError, RuntimeSetupError, os_error_text
-from rootless.linux import calls, const
+from rootless.linux import calls, const, procfs
 from rootless.runtime import handshake, outer, process, userns
 from rootless.runtime.ops import Context
 
@@ -195,12 +195,13 @@ class _Init:
         process.close_others((self.channel.fileno(), proc_fd, *((console,) if console >= 0 else self.stdio)))
         handshake.expect(self.channel, handshake.PROCEED)
         entrance.nest_user(proc_fd)
+        argument_area = procfs.parse_argument_area(procfs.read("stat", dir_fd=proc_fd))
         os.close(proc_fd)
         calls.prctl(const.PR_SET_DUMPABLE, 0)  # no process of the container may look into this one
         if self.plan.init:
             from rootless.runtime import init  # preloaded by `start`
 
-            init.become_reaper(self.channel)
+            init.become_reaper(self.channel, argument_area)
         if console >= 0:
             entrance.take_terminal(console)
         else:

@@ -15,7 +15,7 @@ from rootless.errors import RuntimeSetupError, os_error_text
 from rootless.linux import calls, const
 from rootless.runtime import mounting
 from rootless.runtime.ops import Context, Op
-from rootless.runtime.rootfs import ensure_directory, open_in_root
+from rootless.runtime.rootfs import ensure_directory, open_in_root, refuse_proc
 
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _COPY_BYTES = 1 << 30
@@ -40,6 +40,7 @@ class Volume(Op):
         if self.copy:
             self._fill(context)
         target = ensure_directory(context.root_fd, self.target)
+        refuse_proc(target, self.target)
         source = os.open(self.data, const.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         tree = mounting.copy_tree(source)
         mounting.attach(tree, target)
@@ -55,6 +56,7 @@ class Volume(Op):
             source = open_in_root(context.root_fd, self.target, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             return  # the image has nothing there
+        refuse_proc(source, self.target)
         draft = f"{self.data}.fill-{os.urandom(8).hex()}"
         try:
             os.mkdir(draft, 0o700)

@@ -130,6 +130,26 @@ def test_target_that_the_user_names_is_hostile(
     assert_harmless(result, canary)
 
 
+@pytest.mark.parametrize("use", ["volume", "named volume", "tmpfs", "bind"])
+def test_link_into_proc_is_no_mount_target(
+    product: Product, tmp_path: Path, canary: Canary, base: bytes, use: str
+) -> None:
+    """With --init a process of ours reads its own entry there: it must not be a forgery."""
+    image = pull(product, tmp_path, base, Layer().symlink("trap", "proc").symlink("deep", "/trap/self"))
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "stat").write_text("1 (forged) S " + "4660 " * 50)
+    for target in ("/trap", "/deep"):
+        words = {
+            "volume": ["-v", target],
+            "named volume": ["-v", f"forged:{target}"],
+            "tmpfs": ["--tmpfs", target],
+            "bind": ["-v", f"{tmp_path}:{target}"],
+        }[use]
+        result = product.attempt(*QUICK, "--init", *words, image, "true", timeout=30)
+        assert (result.code, "leads from there into /proc" in result.err) == (125, True), result
+        assert_harmless(result, canary)
+
+
 @pytest.mark.parametrize("target", ["/proc/self/fd/3", "/proc/self/cwd", "/proc/1/root", "/proc/self/exe"])
 @pytest.mark.parametrize("path", ["dev", "proc", "etc", "trap"])
 def test_link_to_a_magic_link_does_not_lead_outside(
