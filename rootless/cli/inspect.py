@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rootless._entry import GlobalOptions
+    from rootless.engine.records import Container
     from rootless.paths import Paths
 
 TABLE = Command(
@@ -59,7 +60,7 @@ def find_object(paths: Paths, query: str, *, kind: str = "") -> dict[str, Any]:
     """
     if kind != "image":
         try:
-            return describe.container_json(paths, records.find(paths, query))
+            return _container(paths, records.find(paths, query))
         except NotFound as exc:
             if kind == "container" or exc.reference != "no-such-container":
                 raise
@@ -81,6 +82,15 @@ def _renderer(form: str) -> Any:
     from rootless.cli.template import Template  # only for those who ask
 
     return Template(form).render
+
+
+def _container(paths: Paths, container: Container) -> dict[str, Any]:
+    addresses: tuple[str, ...] = ()
+    if describe.has_addresses(container):
+        from rootless.network.addresses import load_addresses  # not for images
+
+        addresses = load_addresses(container.state.pid)
+    return describe.container_json(paths, container, addresses=addresses)
 
 
 def _image(paths: Paths, query: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ TABLE = Command(
     "[OPTIONS] CONTAINER",
     "Fetch the logs of a container",
     options=(
+        Option("--details", kind=BOOL, help="Show extra details provided to logs (there are none)"),
         Option("--follow", "-f", kind=BOOL, help="Follow log output"),
         Option(
             "--since",

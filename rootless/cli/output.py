@@ -151,6 +151,12 @@ def ellipsis(text: str, width: int) -> str:
     return text[: width - 1] + "…" if width > 1 else text[:width]
 
 
+def go_quote(text: str) -> str:
+    """Return text in double quotes, as Go's strconv.Quote writes it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in escaped) + '"'
+
+
 def parse_filters(values: Iterable[str], *, known: Sequence[str]) -> dict[str, list[str]]:
     """Return name → values of repeated `--filter name=value`.
 

@@ -24,8 +24,12 @@ ZERO_TIME = "0001-01-01T00:00:00Z"
 """Go's zero time: "never"."""
 
 
-def container_json(paths: Paths, container: Container) -> dict[str, Any]:
-    """Return a container in the shape of `docker inspect`."""
+def container_json(paths: Paths, container: Container, *, addresses: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a container in the shape of `docker inspect`.
+
+    Args:
+        addresses: of its network namespace, empty where it does not run or has none of its own.
+    """
     spec, state = container.spec, container.state
     argv = spec.process.argv
     return {
@@ -46,7 +50,7 @@ def container_json(paths: Paths, container: Container) -> dict[str, Any]:
         "HostConfig": _host_config(spec),
         "Mounts": [_mount(paths, mount) for mount in spec.mounts if mount.kind != "tmpfs"],
         "Config": _config(spec),
-        "NetworkSettings": {"Ports": port_bindings(state.ports)},
+        "NetworkSettings": _network_settings(container, addresses),
     }
 
 
@@ -115,6 +119,35 @@ def _state(container: Container) -> dict[str, Any]:
     }
 
 
+def has_addresses(container: Container) -> bool:
+    """Tell whether a container has a network of its own that can be looked at now."""
+    state = container.state
+    return state.status == lifecycle.RUNNING and state.network not in ("host", "container", "none")
+
+
+def _network_settings(container: Container, addresses: Sequence[str]) -> dict[str, Any]:
+    state = container.state
+    is_running = state.status == lifecycle.RUNNING
+    address = next((a for a in addresses if ":" not in a), "")
+    ipv6 = next((a for a in addresses if ":" in a), "")
+    endpoint = {"IPAddress": address, "GlobalIPv6Address": ipv6}
+    network = state.network or container.spec.network.driver
+    return {
+        "Ports": port_bindings(state.ports) if is_running else {},
+        **endpoint,
+        "Networks": {} if network in ("", "container") else {network: endpoint},
+    }
+
+
+def _signal_name(number: int) -> str:
+    import signal  # not for those who print names only
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)  # a real-time signal
+
+
 def _moment(time_ns: int) -> str:
     return timestamp(time_ns) if time_ns else ZERO_TIME
 
@@ -140,7 +173,7 @@ def _config(spec: ContainerSpec) -> dict[str, Any]:
         "WorkingDir": process.cwd,
         "Entrypoint": entrypoint or None,
         "Labels": label_map(spec.labels),
-        "StopSignal": str(spec.stop_signal),
+        "StopSignal": _signal_name(spec.stop_signal),
         "StopTimeout": spec.stop_timeout_s,
     }
 
@@ -162,6 +195,9 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "DnsSearch": list(network.dns_search),
         "ExtraHosts": list(network.extra_hosts) or None,
         "GroupAdd": list(spec.process.groups) or None,
+        "IpcMode": spec.ipc or "private",
+        "UTSMode": spec.uts,
+        "PidMode": "",
         "Privileged": security.privileged,
         "ReadonlyRootfs": spec.read_only,
         "SecurityOpt": _security_options(security) or None,

@@ -7,6 +7,7 @@ import pytest
 
 from layers.store.directory import ImageLayout
 from rootless.cli import inspect
+from rootless.engine import describe
 from rootless.errors import RootlessError, UsageError
 from rootless.model import lifecycle
 from rootless.model.spec import Device, Mount, Network, Port, Process, Security, Ulimit
@@ -39,6 +40,29 @@ def web(store):
         network=Network(ports=(Port(container_port=80, host_port=8080),)),
         state={"ports": (PORT,), "storage": "overlay"},
     )
+
+
+def test_network_settings_have_the_addresses_of_a_running_container(store):
+    container = store.running("web", pid=os.getpid(), state={"network": "pasta", "ports": (PORT,)})
+    shown = describe.container_json(store.paths, container, addresses=("10.0.0.2", "fd00::2"))
+    settings = shown["NetworkSettings"]
+    assert settings["IPAddress"] == "10.0.0.2"
+    assert settings["Networks"] == {"pasta": {"IPAddress": "10.0.0.2", "GlobalIPv6Address": "fd00::2"}}
+    assert settings["Ports"] == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
+
+
+def test_network_settings_of_a_container_that_has_ended_are_empty(store, capfd):
+    store.add("old", state={"status": lifecycle.EXITED, "network": "pasta", "ports": (PORT,)})
+    (shown,) = inspected(store, capfd, "old")
+    assert shown["NetworkSettings"]["Ports"] == {}
+    assert shown["NetworkSettings"]["IPAddress"] == ""
+    assert list(shown["NetworkSettings"]["Networks"]) == ["pasta"]
+
+
+def test_stop_signal_has_a_name(store, capfd):
+    store.add("a", stop_signal=2)
+    store.add("b", stop_signal=37)
+    assert [shown["Config"]["StopSignal"] for shown in inspected(store, capfd, "a", "b")] == ["SIGINT", "37"]
 
 
 def inspected(store, capfd, *words):

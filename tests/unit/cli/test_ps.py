@@ -6,6 +6,7 @@ import os
 import pytest
 
 from rootless.cli import ps
+from rootless.engine import image_lookup
 from rootless.errors import RootlessError, UsageError
 from rootless.model import lifecycle
 from rootless.model.spec import Mount, Process
@@ -54,6 +55,13 @@ def test_last_and_latest_take_any_state(store, containers, capfd):
         (["exited=0"], []),
         (["name=ea"], ["created"]),
         (["name=/live"], ["live"]),
+        (["name=^live$"], ["live"]),
+        (["name=^/ended$"], ["ended"]),
+        (["name=^ive"], []),
+        (["status=paused"], []),
+        (["health=none", "exited=3"], ["ended"]),
+        (["health=healthy"], []),
+        (["publish=80"], []),
         (["label=tier"], ["ended", "created"]),
         (["label=tier=front"], ["created"]),
         (["label=tier", "label=x=1"], ["created"]),
@@ -69,7 +77,9 @@ def test_filters(store, containers, capfd, filters, names):
     assert listed(store, capfd, "-a", *words) == names
 
 
-@pytest.mark.parametrize("text", ["color=red", "status=sleepy", "exited=x", "status"])
+@pytest.mark.parametrize(
+    "text", ["color=red", "status=sleepy", "exited=x", "status", "name=(", "publish=http", "health=ill"]
+)
 def test_bad_filter_is_a_usage_error(store, containers, text):
     with pytest.raises(UsageError):
         ps.main(["-a", "-f", text], store.options)
@@ -98,7 +108,7 @@ def test_row_of_an_exited_container(containers):
     row = ps.row(containers["ended"], now_ns=NOW, truncate=True)
     assert row["Status"] == "Exited (3) 5 minutes ago"
     assert row["RunningFor"] == "11 days ago"
-    assert row["Command"] == '"sh -c sleep 1"'
+    assert row["Command"] == "\"sh -c 'sleep 1'\""
     assert row["Ports"] == ""
     assert row["CreatedAt"] == "1970-01-01 00:00:02 +0000 UTC"
     assert row["Label"]("tier") == "back"
@@ -114,6 +124,51 @@ def test_ports_of_a_running_container(store):
     port = {"host_ip": "", "host_port": 8080, "container_port": 80, "protocol": "tcp"}
     container = store.running("web", pid=os.getpid(), state={"ports": (port,)})
     assert ps.row(container, now_ns=NOW, truncate=True)["Ports"] == "0.0.0.0:8080->80/tcp"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("publish=8080", ["web"]),
+        ("publish=8000-9000/tcp", ["web"]),
+        ("publish=8080/udp", []),
+        ("publish=80", []),
+        ("expose=80", ["web"]),
+    ],
+)
+def test_filter_by_port(store, capfd, text, names):
+    port = {"host_ip": "", "host_port": 8080, "container_port": 80, "protocol": "tcp"}
+    store.running("web", pid=os.getpid(), state={"ports": (port,)})
+    store.add("ended", state={"status": lifecycle.EXITED, "ports": (port,)})
+    assert listed(store, capfd, "-a", "-f", text) == names
+
+
+def test_ancestor_is_an_image_by_any_name_and_its_descendants(store, capfd):
+    image_id, _ = store.add_image("docker.io/library/debian:12")
+    chain = str(image_lookup.find_image(store.paths, "debian:12").chain_ids[0])
+    store.add("own", image="debian:12", image_id=image_id)
+    store.add("child", image="app", layers=(chain, "sha256:" + "f" * 64), created_ns=2 * SECOND)
+    store.add("other", image="alpine")
+    assert listed(store, capfd, "-a", "-f", "ancestor=docker.io/library/debian:12") == ["child", "own"]
+    assert listed(store, capfd, "-a", "-f", "ancestor=alpine:latest") == []
+    assert listed(store, capfd, "-a", "-f", "ancestor=alpine") == ["other"]
+
+
+def test_hostile_command_stays_in_its_row(store):
+    container = store.add("web", process=Process(argv=("a\nb", 'say "hi"', "\x1b[2J")))
+    shown = ps.row(container, now_ns=NOW, truncate=False)["Command"]
+    assert shown == r'''"a\nb 'say \"hi\"' \x1b[2J"'''
+
+
+def test_size_counts_what_the_container_wrote(store, capfd):
+    container = store.add("web")
+    os.makedirs(container.path("upper", "etc"))
+    with open(container.path("upper", "etc", "file"), "wb") as file:
+        file.truncate(1500)
+    ps.main(["-a", "-s"], store.options)
+    title, line = capfd.readouterr().out.splitlines()
+    assert title.endswith("SIZE")
+    assert line.endswith("1.5kB (virtual 1.5kB)")
 
 
 def test_long_command_and_mounts_are_cut(store):
