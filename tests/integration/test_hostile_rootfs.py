@@ -27,16 +27,20 @@ SECRET = "secret-of-the-host"
 TREES = ["proc", "sys", "dev", "etc", "run", "tmp"]
 FILES = ["passwd", "group", "hosts", "resolv.conf", "hostname"]
 PATHS = [*TREES, "dev/null", "dev/pts", "dev/console", "dev/shm", *(f"etc/{name}" for name in FILES)]
+GUARDED = ("proc", "sys", "dev")
+"""Never mounted through a link: what guards them would be somewhere else."""
 KINDS = ["absolute", "relative", "magic", "fifo", "file"]
 
 
 class Canary:
-    """A directory of the host that a hostile image points at."""
+    """A directory of the host that a hostile image points at; its permissions do not protect it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        path.chmod(0o777)
         for name in ("passwd", "null", "hosts", "shm", "pts"):
             (path / name).write_text(SECRET)
+            (path / name).chmod(0o666)
         self._before = self._state()
 
     def untouched(self) -> bool:
@@ -106,6 +110,8 @@ def test_path_that_the_engine_uses_is_hostile(
     script = "timeout -s KILL 1 cat /etc/passwd; ls /tmp; exit 0"
     result = product.attempt(*QUICK, *words, image, "sh", "-c", script, timeout=30)
     assert_harmless(result, canary)
+    if path in GUARDED:
+        assert result.code == 125
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,6 +134,7 @@ def test_target_that_the_user_names_is_hostile(
     script = "touch /trap/x; timeout -s KILL 1 cat /trap /trap/*; exit 0"
     result = product.attempt(*QUICK, *words, image, "sh", "-c", script, timeout=30)
     assert_harmless(result, canary)
+    assert result.code == (0 if kind in ("absolute", "relative") else 125)  # such links lead inside the root
 
 
 @pytest.mark.parametrize("use", ["volume", "named volume", "tmpfs", "bind"])
