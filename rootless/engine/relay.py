@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from contextlib import suppress
 
 from rootless.engine import session as wire
@@ -35,6 +36,10 @@ without handlers is deaf to them (man 7 pid_namespaces)."""
 
 DEFAULT_DETACH_KEYS = b"\x10\x11"  # ctrl-p, ctrl-q
 _CHUNK_BYTES = 64 << 10
+_LINGER_S = 2.0
+"""How long output may still come from what a program leaves behind; docker waits as long."""
+_LAST_ROUNDS = 32
+"""So many chunks hold twice what a pipe can that its user made as big as possible (man 7 pipe)."""
 _FORWARDED = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -105,8 +110,9 @@ class Relay:
         for fd in (*outputs, events_fd, self._detach_r):
             poller.register(fd, select.POLLIN)
         finished = False
-        while not finished or outputs:
-            for fd, _ in poller.poll():
+        patience = _Patience()
+        while not finished or (outputs and patience):
+            for fd, _ in patience.wait(poller) if finished else poller.poll():
                 if fd == self._detach_r:
                     return DETACHED if os.read(fd, 1) == b"d" else ABANDONED
                 if fd == events_fd:
@@ -231,6 +237,30 @@ class Relay:
             fcntl.ioctl(self._session.console, termios.TIOCSWINSZ, size)
         except OSError:
             pass  # one of the two terminals has just gone
+
+
+class _Patience:
+    """How long to go on reading once the program has ended; false when it is used up.
+
+    A process that it left behind in the container (`exec … sh -c "server &"`) can hold its output open.
+    What the program itself wrote is in the pipe already. Time in which our own reader is slow does not count.
+    """
+
+    __slots__ = ("_left_s", "_rounds")
+
+    def __init__(self) -> None:
+        self._left_s = _LINGER_S
+        self._rounds = _LAST_ROUNDS
+
+    def __bool__(self) -> bool:
+        return self._left_s > 0 and self._rounds > 0
+
+    def wait(self, poller: select.poll) -> list[tuple[int, int]]:
+        begin = time.monotonic()
+        ready = poller.poll(self._left_s * 1000)
+        self._left_s -= time.monotonic() - begin
+        self._rounds -= 1
+        return ready
 
 
 def _strip_detach_keys(data: bytes, matched: int, keys: bytes) -> tuple[bytes, int]:

@@ -175,6 +175,17 @@ def test_exec_exit_codes(product: Product, busybox: str, code: int, command: lis
     product.fail(code, "exec", container, *command)
 
 
+@pytest.mark.parametrize("left_behind", ["sleep 1000", "yes", "while echo tick; do sleep 1; done"])
+def test_exec_ends_although_a_process_it_left_holds_its_output(
+    product: Product, busybox: str, left_behind: str
+) -> None:
+    container = detached(product, busybox, "sleep", "1000")
+    script = f"seq 1 20000; ({left_behind}) & exit 3"
+    result = product.attempt("exec", container, "sh", "-c", script, timeout=20)
+    assert (result.code, result.err) == (3, "")
+    assert [line for line in result.lines if line.isdigit()] == [str(n) for n in range(1, 20001)]
+
+
 def test_exec_is_as_confined_as_the_container(product: Product, busybox: str) -> None:
     container = detached(product, "--cap-drop=NET_RAW", busybox, "sleep", "1000")
     lines = product.run("exec", container, "cat", "/proc/self/status").lines
