@@ -127,7 +127,7 @@ def open_plain_directory(root_fd: int, name: str) -> int:
 
 
 def read_file(root_fd: int, path: str, *, max_bytes: int) -> bytes:
-    """Return a regular file of the container; b"" when it is missing or is anything else.
+    """Return a regular file of the container; b"" when it is missing, unreadable or anything else.
 
     Does not block on a FIFO (CVE-2024-9676) and reads no more than `max_bytes`.
 
@@ -154,6 +154,8 @@ def read_file(root_fd: int, path: str, *, max_bytes: int) -> bytes:
             if sum(map(len, parts)) > max_bytes:
                 break
         return b"".join(parts)[:max_bytes]
+    except OSError:  # a link to /proc/self/mem, for one
+        return b""
     finally:
         os.close(fd)
 

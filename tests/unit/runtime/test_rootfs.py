@@ -161,6 +161,12 @@ def test_read_file_of_a_fifo_is_empty_and_does_not_block(host: Path, root_fd: in
     assert rootfs.read_file(root_fd, "etc/passwd", max_bytes=100) == b""
 
 
+def test_read_file_that_cannot_be_read_is_empty() -> None:
+    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    assert rootfs.read_file(root_fd, "proc/self/mem", max_bytes=100) == b""  # its start is never mapped
+    os.close(root_fd)
+
+
 def test_read_file_of_a_directory_is_empty(host: Path, root_fd: int) -> None:
     (host / "root/etc/passwd").mkdir(parents=True)
     assert rootfs.read_file(root_fd, "etc/passwd", max_bytes=100) == b""
