@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import termios
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def raw_mode(fd: int = 0) -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # it was closed
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
 def _raw(modes: list[Any]) -> list[Any]:

@@ -178,15 +178,23 @@ class Relay:
             self._session.stdin = self._session.console
             self._resize()
         if self._read_input and self._session.stdin >= 0:
-            import _thread  # the C module: no threading on this path
+            self._start_feeding()
 
-            _thread.start_new_thread(self._feed, (self._session.stdin,))
+    def _start_feeding(self) -> None:
+        import _thread  # the C module: no threading on this path
+
+        # The thread takes no signals: the main thread runs the handlers, and would not wake for its.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        _thread.start_new_thread(self._feed, (self._session.stdin,))
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _feed(self, target: int) -> None:
         """Copy stdin to the container until either side ends (runs in a thread of its own)."""
         matched = 0
         try:
             while data := os.read(0, _CHUNK_BYTES):
+                if self._terminal:
+                    self._resize()  # what is typed after a resize comes after it, whenever SIGWINCH is heard
                 if self._terminal and self._detach_keys:
                     data, matched = _strip_detach_keys(data, matched, self._detach_keys)
                     if matched == len(self._detach_keys):

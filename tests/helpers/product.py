@@ -209,6 +209,11 @@ class Terminal:
         code = self.process.wait(max(1, deadline - time.monotonic()))
         return code, self._seen.decode(errors="replace")
 
+    def hang_up(self) -> None:
+        """Close the terminal as when its window is closed; its program gets SIGHUP."""
+        os.close(self.master)
+        self.master = os.open(os.devnull, os.O_RDWR)
+
     def close(self) -> None:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)

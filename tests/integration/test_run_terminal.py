@@ -5,6 +5,8 @@ from __future__ import annotations
 import termios
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.helpers.product import QUICK
 
 if TYPE_CHECKING:
@@ -49,6 +51,15 @@ def test_terminal_is_as_before_afterwards(product: Product, busybox: str) -> Non
         assert terminal.wait()[0] == 0
         assert termios.tcgetattr(terminal.master) == before
     assert during != before
+
+
+@pytest.mark.parametrize("attempt", range(5))  # which thread the kernel tells first is chance
+def test_closing_the_terminal_reaches_the_command(product: Product, busybox: str, attempt: int) -> None:
+    script = 'trap "exit 3" HUP; echo ready; while :; do sleep 1; done'
+    with product.terminal(*QUICK, "-it", busybox, "sh", "-c", script) as terminal:
+        terminal.expect("ready\r\n")
+        terminal.hang_up()
+        assert terminal.process.wait(5) == 3
 
 
 def test_term_is_set_with_a_terminal_only(product: Product, busybox: str) -> None:
