@@ -41,6 +41,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     detached = parsed.flag("detach")
     process = _make_process(paths, parsed, container.spec)
     foreground.check_terminal(process, detached=detached)
+    process = foreground.with_window_size(process)
     _, mode = modes.load_modes(paths)
     security = container.spec.security.replace(
         privileged=container.spec.security.privileged or parsed.flag("privileged")

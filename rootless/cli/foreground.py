@@ -49,6 +49,14 @@ def check_terminal(process: Process, *, detached: bool = False) -> None:
         raise UsageError("the input device is not a TTY", hint="leave out -t where stdin is a pipe or a file")
 
 
+def with_window_size(process: Process) -> Process:
+    """Give the first size of its terminal to a process that has one: it may ask before the first resize."""
+    if not process.tty:
+        return process
+    rows, columns = terminal.size()
+    return process.replace(rows=rows, columns=columns)
+
+
 def wait_started(session: Session) -> None:
     """Wait until a detached process runs; print its notices.
 

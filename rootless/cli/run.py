@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rootless.paths import Paths
 
 TABLE = run_options.TABLE
+_NAME_ATTEMPTS = 10
+"""Generated names are drawn from some 2,500."""
 
 
 def main(argv: list[str], options: GlobalOptions) -> int:
@@ -69,9 +71,16 @@ def _create(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key
 
     with image_lookup.keep_images(paths):  # until the record says that this one is in use
         image = _ensure_image(paths, parsed, options, mapping_key=mapping_key)
-        spec = _make_spec(paths, parsed, image)
-        foreground.check_terminal(spec.process)
-        records.create(paths, spec)
+        for attempt in range(_NAME_ATTEMPTS):
+            spec = _make_spec(paths, parsed, image)
+            foreground.check_terminal(spec.process)
+            spec = spec.replace(process=foreground.with_window_size(spec.process))
+            try:
+                records.create(paths, spec)
+                break
+            except StateConflict:  # another start has drawn the same name since we looked
+                if parsed.given("name") or attempt + 1 == _NAME_ATTEMPTS:
+                    raise
     volumes.ensure_all(paths, spec)
     if parsed.given("cidfile"):
         _write_cidfile(parsed.text("cidfile"), spec.id)
