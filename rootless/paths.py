@@ -152,6 +152,8 @@ def _close_to_others(path: str) -> None:
     except FileExistsError:
         if os.stat(path).st_mode & 0o077:
             os.chmod(path, 0o700)
+    except OSError:
+        return  # read-only or full: reading goes on, and what writes there says what is wrong
 
 
 def _short_name(path: str) -> str:
