@@ -52,7 +52,7 @@ def _run(
 ) -> int:
     """Start the process, tell of it, and wait for its end; returns its exit code."""
     from rootless.runtime import join
-    from rootless.runtime.process import plan_process
+    from rootless.runtime.process_plan import plan_process
 
     state = container.state
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _socket import socket
     from typing import NoReturn
 
-    from rootless.runtime.process import ProcessPlan
+    from rootless.runtime.process_plan import ProcessPlan
     from rootless.runtime.stages import Stdio
 
 _NAMESPACES = (
@@ -43,7 +43,7 @@ def start(
 
     Args:
         pid, started: the container's first process and its start time.
-        plan: of `runtime.process.plan_process`, with the security of the container. How its ids are
+        plan: of `runtime.process_plan.plan_process`, with the security of the container. How its ids are
             mapped is read from the kernel: the host may have been changed since its start.
         stdio: the caller's descriptors for the program's 0, 1 and 2; unused with a terminal.
         die_with_caller: end the program when this process ends, since nobody would hear of it.

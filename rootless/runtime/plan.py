@@ -13,7 +13,7 @@ from rootless.errors import UsageError
 from rootless.linux import const
 from rootless.model.value import Value
 from rootless.runtime import devices, mounting, ops, roots
-from rootless.runtime.process import ProcessPlan, plan_process
+from rootless.runtime.process_plan import ProcessPlan, plan_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

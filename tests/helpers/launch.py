@@ -17,7 +17,7 @@ from rootless.errors import RootlessError
 from rootless.linux import calls, procfs
 from rootless.model.host import HostFacts, IdMapping, Modes
 from rootless.model.spec import ContainerSpec, Process
-from rootless.runtime import join, plan, process, stages
+from rootless.runtime import join, plan, process_plan, stages
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def run(request: dict, answer: dict) -> None:
     try:
         for words in request["execs"]:
             guess = IdMapping.from_json(request["exec_mapping"])
-            wanted = process.plan_process(Process.from_json(words), spec.security, guess)
+            wanted = process_plan.plan_process(Process.from_json(words), spec.security, guess)
             joined = join.start(launched.pid, procfs.start_time(launched.pid), wanted, stdio=(0, 1, 2))
             joined.proceed()
             drain(joined.console_fd)

@@ -7,7 +7,7 @@ import pytest
 from rootless.errors import RuntimeSetupError
 from rootless.model.host import IdMapping
 from rootless.model.spec import Process, Security
-from rootless.runtime.process import ProcessPlan, candidates, environment, plan_process
+from rootless.runtime.process_plan import ProcessPlan, candidates, environment, plan_process
 
 SINGLE = IdMapping(mode="single", uids=((0, 1000, 1),), gids=((0, 1000, 1),), key="single")
 
