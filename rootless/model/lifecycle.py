@@ -12,21 +12,57 @@ from rootless.model.value import Value
 
 CREATED = "created"
 RUNNING = "running"
+PAUSED = "paused"
+RESTARTING = "restarting"
 EXITED = "exited"
 REMOVING = "removing"
+DEAD = "dead"
+
+STATUSES = (CREATED, RUNNING, PAUSED, RESTARTING, EXITED, REMOVING, DEAD)
+ALIVE = frozenset((RUNNING, PAUSED))
+"""There is a process."""
+MINDED = ALIVE | {RESTARTING}
+"""There is a monitor."""
 
 START = "start"
 EXIT = "exit"
+BACK_OFF = "restart"
+PAUSE = "pause"
+UNPAUSE = "unpause"
 REMOVE = "remove"
+FAIL = "fail"
 
 TRANSITIONS = {
     (CREATED, START): RUNNING,
     (CREATED, EXIT): EXITED,  # the command could not be started
     (EXITED, START): RUNNING,
+    (EXITED, EXIT): EXITED,  # nor could it again
     (RUNNING, EXIT): EXITED,
+    (RUNNING, PAUSE): PAUSED,
+    (PAUSED, UNPAUSE): RUNNING,
+    (PAUSED, EXIT): EXITED,
+    (RUNNING, BACK_OFF): RESTARTING,  # it has ended, and its policy will start it again
+    (PAUSED, BACK_OFF): RESTARTING,
+    (RESTARTING, START): RUNNING,
+    (RESTARTING, BACK_OFF): RESTARTING,  # the start failed: once more, later
+    (RESTARTING, EXIT): EXITED,  # stopped meanwhile
     (CREATED, REMOVE): REMOVING,
     (EXITED, REMOVE): REMOVING,
+    (DEAD, REMOVE): REMOVING,
     (REMOVING, REMOVE): REMOVING,  # finishing a removal that was killed half way
+    (REMOVING, FAIL): DEAD,  # what is left of it cannot be deleted
+}
+"""(status, event) → status: the whole life of a container."""
+
+_HINTS = {
+    (RUNNING, REMOVE): "stop it first, or use -f",
+    (PAUSED, REMOVE): "`rootless unpause` and stop it first, or use -f",
+    (RESTARTING, REMOVE): "stop it first, or use -f",
+    (PAUSED, START): "`rootless unpause` lets it go on",
+    (PAUSED, PAUSE): "`rootless unpause` lets it go on",
+    (RUNNING, UNPAUSE): "only a paused container can be unpaused",
+    (CREATED, PAUSE): "`rootless start` it first",
+    (EXITED, PAUSE): "`rootless start` it first",
 }
 
 
@@ -39,9 +75,10 @@ def next_status(status: str, event: str, *, name: str) -> str:
     try:
         return TRANSITIONS[status, event]
     except KeyError:
-        hint = "stop it first, or use -f" if (status, event) == (RUNNING, REMOVE) else None
         raise StateConflict(
-            f"cannot {event} container `{name}`: it is {status}", hint=hint, reference="wrong-state"
+            f"cannot {event} container `{name}`: it is {status}",
+            hint=_HINTS.get((status, event)),
+            reference="wrong-state",
         ) from None
 
 
@@ -55,6 +92,9 @@ class ContainerState(Value):
         boot_id: boot in which the pids are valid.
         started_ns, finished_ns: nanoseconds since the epoch, 0 before.
         exit_code: of the last run. error: why it could not start, "" otherwise.
+        oom_killed: the kernel killed a process of the last run for want of memory.
+        stop_requested: a user stopped this run: no restart policy starts it again.
+        restart_count: restarts by the policy since the user's start.
         modes: storage, identity and network driver that this run uses.
         ports: published ports as chosen, [{"host_ip", "host_port", "container_port", "protocol"}].
     """
@@ -68,11 +108,14 @@ class ContainerState(Value):
         "monitor_pid",
         "monitor_start",
         "network",
+        "oom_killed",
         "pid",
         "pid_start",
         "ports",
+        "restart_count",
         "started_ns",
         "status",
+        "stop_requested",
         "storage",
     )
 
@@ -93,6 +136,9 @@ class ContainerState(Value):
         storage: str = "",
         network: str = "",
         ports: tuple[object, ...] = (),
+        oom_killed: bool = False,
+        stop_requested: bool = False,
+        restart_count: int = 0,
     ) -> None:
         self.status = status
         self.pid = pid
@@ -108,3 +154,6 @@ class ContainerState(Value):
         self.storage = storage
         self.network = network
         self.ports = ports
+        self.oom_killed = oom_killed
+        self.stop_requested = stop_requested
+        self.restart_count = restart_count

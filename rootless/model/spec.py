@@ -6,6 +6,7 @@ Written once to `containers/<id>/spec.json` at creation. What happened since is 
 
 from __future__ import annotations
 
+from rootless.model.policy import Healthcheck, Limits, LogConfig, RestartPolicy
 from rootless.model.value import Value
 
 
@@ -255,6 +256,7 @@ class ContainerSpec(Value):
         "detached",
         "devices",
         "entrypoint_length",
+        "healthcheck",
         "hostname",
         "id",
         "image",
@@ -263,11 +265,14 @@ class ContainerSpec(Value):
         "ipc",
         "labels",
         "layers",
+        "limits",
+        "log",
         "mounts",
         "name",
         "network",
         "process",
         "read_only",
+        "restart",
         "security",
         "shm_size_bytes",
         "stop_signal",
@@ -281,6 +286,10 @@ class ContainerSpec(Value):
         "devices": Device,
         "security": Security,
         "network": Network,
+        "restart": RestartPolicy,
+        "healthcheck": Healthcheck,
+        "log": LogConfig,
+        "limits": Limits,
     }
 
     def __init__(
@@ -298,6 +307,10 @@ class ContainerSpec(Value):
         devices: tuple[Device, ...] = (),
         security: Security | None = None,
         network: Network | None = None,
+        restart: RestartPolicy | None = None,
+        healthcheck: Healthcheck | None = None,
+        log: LogConfig | None = None,
+        limits: Limits | None = None,
         read_only: bool = False,
         shm_size_bytes: int = 64 << 20,
         init: bool = False,
@@ -323,6 +336,10 @@ class ContainerSpec(Value):
         self.devices = devices
         self.security = security or Security()
         self.network = network or Network()
+        self.restart = restart or RestartPolicy()
+        self.healthcheck = healthcheck or Healthcheck()
+        self.log = log or LogConfig()
+        self.limits = limits or Limits()
         self.read_only = read_only
         self.shm_size_bytes = shm_size_bytes
         self.init = init
