@@ -1,7 +1,7 @@
 """Find out what this host can do, by trying it. `runtime.probe` caches the outcome and is what others call.
 
-Runs as the ordinary user in a process with one thread; whatever enters a namespace happens in a forked child
-with a deadline. Changes nothing but a scratch directory in the store, which it removes.
+Runs as the ordinary user in a process with one thread; whatever enters a namespace is left to
+`runtime.trials`. Changes nothing but a scratch directory in the store, which it removes.
 """
 
 from __future__ import annotations
@@ -10,23 +10,18 @@ import contextlib
 import errno
 import glob
 import os
-import select
-import signal
 import stat
 import time
 
-from rootless.linux import calls, const, procfs
-from rootless.model.host import HostFacts, IdRange
+from rootless.linux import const
+from rootless.model.host import HostFacts
 from rootless.paths import find_program
-from rootless.runtime import restrictions, subids
+from rootless.runtime import restrictions, subids, trials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-DEADLINE_S = 5.0
-"""For each child; a healthy host needs 20 ms, a loaded one some hundred."""
 TRANSIENT_ERRORS = frozenset(
     (
         *(errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR),
@@ -178,7 +173,7 @@ def _probe_reflink(prober: _Prober, scratch: str) -> bool:
 
 
 def _probe_namespaces(prober: _Prober, scratch: str) -> dict[str, Any]:
-    answers = _in_child(lambda report: _enter_and_try(report, scratch))
+    answers = trials.try_namespaces(scratch)
     outcome = answers.get("namespaces", f"unshare:{errno.ETIMEDOUT}")
     if outcome != "ok":
         stage, _, digits = outcome.partition(":")
@@ -208,112 +203,6 @@ def _explain(prober: _Prober, fact: str, answer: str) -> str:
     return reason
 
 
-def _enter_and_try(report: Callable[[str, str], None], scratch: str) -> None:
-    """In the child: a user and mount namespace as a container has it, then its mounts."""
-    uid, gid = os.geteuid(), os.getegid()
-    stage = "unshare"
-    try:
-        calls.unshare(const.CLONE_NEWUSER)
-        stage = "map"
-        procfs.write("/proc/self/setgroups", b"deny")
-        procfs.write("/proc/self/uid_map", b"0 %d 1\n" % uid)
-        procfs.write("/proc/self/gid_map", b"0 %d 1\n" % gid)
-        stage = "mount-namespace"
-        calls.unshare(const.CLONE_NEWNS | const.CLONE_NEWPID)
-        calls.mount("none", "/", None, const.MS_REC | const.MS_PRIVATE)
-    except OSError as exc:
-        report("namespaces", f"{stage}:{exc.errno}")
-        return
-    report("namespaces", "ok")
-    if scratch:
-        os.chdir(scratch)  # relative paths need no escaping in mount options
-        report("overlay", _attempt(_try_overlay))
-    report("proc", _attempt(_try_proc))
-
-
-def _attempt(steps: Callable[[], Any]) -> str:
-    """Run a generator of step names; the answer is "ok" or "STEP:ERRNO"."""
-    step = ""
-    try:
-        for step in steps():  # noqa: B007  used by the except clause
-            pass
-    except OSError as exc:
-        return f"{step}:{exc.errno}"
-    return "ok"
-
-
-def _try_overlay() -> Any:
-    yield "mount"
-    calls.mount(
-        "overlay", "merged", "overlay", 0, "lowerdir=lower,upperdir=upper,workdir=work,userxattr"
-    )  # userxattr: Linux 5.11
-    try:
-        yield "create"
-        os.mkdir("merged/new")
-        yield "whiteout"
-        os.rmdir("merged/old")
-        yield "opaque directory"
-        os.mkdir("merged/old")
-    finally:
-        calls.umount2("merged", const.MNT_DETACH)
-
-
-def _try_proc() -> Any:
-    yield "fork"
-    pid = os.fork()  # the first one in the new pid namespace
-    if pid == 0:
-        code = 0
-        try:
-            target = "proc" if os.path.isdir("proc") else "/proc"
-            calls.mount("proc", target, "proc", const.MS_NOSUID | const.MS_NODEV | const.MS_NOEXEC)
-        except OSError as exc:
-            code = exc.errno or errno.EIO
-        os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    yield "mount"
-    code = os.waitstatus_to_exitcode(status)
-    if code:
-        raise OSError(max(code, 1), os.strerror(max(code, 1)))
-
-
-def _in_child(function: Callable[[Callable[[str, str], None]], None]) -> dict[str, str]:
-    """Fork, run a function that reports lines, and collect them until its end or the deadline."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-
-    def report(name: str, answer: str) -> None:
-        os.write(writer, f"{name}\t{answer}\n".encode())
-
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            calls.prctl(const.PR_SET_PDEATHSIG, signal.SIGKILL)
-            function(report)
-            code = 0
-        finally:
-            os._exit(code)  # also over an exception: nothing of the parent may run twice
-    os.close(writer)
-    text = _read_until(reader, time.monotonic() + DEADLINE_S)
-    os.close(reader)
-    os.kill(pid, signal.SIGKILL)  # not reaped yet, so the pid is still its own
-    os.waitpid(pid, 0)
-    return dict(line.split("\t", 1) for line in text.decode().splitlines() if "\t" in line)
-
-
-def _read_until(fd: int, deadline: float) -> bytes:
-    text = b""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    while (left := deadline - time.monotonic()) > 0:
-        if not poll.poll(left * 1000):
-            break
-        data = os.read(fd, 4096)
-        if not data:
-            break
-        text += data
-    return text
-
-
 def _probe_ranges(prober: _Prober, user: str, uid: int, gid: int) -> dict[str, Any]:
     subuids, subgids, local = subids.read_ranges(user, uid)
     fields: dict[str, Any] = {"subuids": subuids, "subgids": subgids, "newuidmap": "", "newgidmap": ""}
@@ -331,85 +220,15 @@ def _probe_ranges(prober: _Prober, user: str, uid: int, gid: int) -> dict[str, A
         else:
             fields[name] = path
     if fields["newuidmap"] and fields["newgidmap"] and subuids and subgids:
-        problem = _try_mapping(prober, fields, uid, gid)
-        if problem:
-            prober.missing("newuidmap", problem)
+        verdict = trials.try_mapping(
+            ((fields["newuidmap"], subuids, uid), (fields["newgidmap"], subgids, gid))
+        )
+        if verdict.problem:
+            prober.missing("newuidmap", verdict.problem)
             fields["newuidmap"] = ""
-    return fields
-
-
-def _try_mapping(prober: _Prober, fields: dict[str, Any], uid: int, gid: int) -> str:
-    """Map all ranges for real in a child's user namespace; "" when it worked, else the helper's words."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            calls.prctl(const.PR_SET_PDEATHSIG, signal.SIGKILL)
-            calls.unshare(const.CLONE_NEWUSER)
-            os.write(writer, b"x")
-            signal.pause()
-        finally:
-            os._exit(1)
-    os.close(writer)
-    try:
-        if not _read_until_byte(reader):
+        if not verdict.lasting:
             prober.lasting = False
-            return "cannot make the user namespace to be mapped"
-        jobs = (("newuidmap", fields["subuids"], uid), ("newgidmap", fields["subgids"], gid))
-        started = [_start_helper(fields[name], pid, ranges, own) for name, ranges, own in jobs]
-        problems = [
-            _finish_helper(prober, name, *process) for (name, *_), process in zip(jobs, started, strict=True)
-        ]
-        return next(filter(None, problems), "")
-    except OSError as exc:
-        prober.lasting = False
-        return exc.strerror or str(exc)
-    finally:
-        os.close(reader)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def _read_until_byte(fd: int) -> bytes:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return os.read(fd, 1) if poll.poll(DEADLINE_S * 1000) else b""
-
-
-def _start_helper(path: str, target: int, ranges: tuple[IdRange, ...], own: int) -> tuple[int, int]:
-    argv = [path, str(target), "0", str(own), "1"]
-    first = 1
-    for item in ranges:
-        argv += [str(first), str(item.start), str(item.count)]
-        first += item.count
-    output = os.memfd_create("helper", os.MFD_CLOEXEC)
-    pid = os.posix_spawn(
-        path, argv, {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, file_actions=[(os.POSIX_SPAWN_DUP2, output, 2)]
-    )
-    return pid, output
-
-
-def _finish_helper(prober: _Prober, name: str, pid: int, output: int) -> str:
-    if not _ends_in_time(pid):
-        prober.lasting = False
-        return f"{name} did not end within {DEADLINE_S:.0f} s"  # set-user-id: we may not kill it
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    words = os.pread(output, 500, 0).decode(errors="replace").strip()
-    os.close(output)
-    if code < 0:
-        prober.lasting = False
-    return "" if code == 0 else words or f"{name} ended with {code}"
-
-
-def _ends_in_time(pid: int) -> bool:
-    fd = os.pidfd_open(pid)
-    try:
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        return bool(poll.poll(DEADLINE_S * 1000))
-    finally:
-        os.close(fd)
+    return fields
 
 
 def _probe_programs(prober: _Prober) -> dict[str, str]:

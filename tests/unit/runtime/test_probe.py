@@ -9,7 +9,7 @@ import pytest
 
 from rootless.model.host import HostFacts, IdRange
 from rootless.paths import Paths
-from rootless.runtime import probe, probing, restrictions, subids
+from rootless.runtime import probe, probing, restrictions, subids, trials
 from rootless.runtime.restrictions import Observations
 
 
@@ -70,14 +70,14 @@ def test_missing_ranges_that_a_directory_service_may_have_are_not_cached(monkeyp
 
 
 def test_helper_that_hangs_is_given_up(monkeypatch, tmp_path):
-    monkeypatch.setattr(probing, "DEADLINE_S", 0.05)
+    monkeypatch.setattr(trials, "DEADLINE_S", 0.05)
     slow = tmp_path / "newuidmap"
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
-    prober = probing._Prober("/")
-    process = probing._start_helper(str(slow), 1, ranges((5, 6)), 7)
-    assert "did not end" in probing._finish_helper(prober, "newuidmap", *process)
-    assert not prober.lasting
+    process = trials._start_helper(str(slow), 1, ranges((5, 6)), 7)
+    verdict = trials._finish_helper("newuidmap", *process)
+    assert "did not end" in verdict.problem
+    assert not verdict.lasting
     os.kill(process[0], signal.SIGKILL)
     os.waitpid(process[0], 0)
 
@@ -86,10 +86,10 @@ def test_helper_that_refuses_is_quoted(tmp_path):
     bad = tmp_path / "newuidmap"
     bad.write_text('#!/bin/sh\necho "newuidmap: $*" >&2; exit 1\n')
     bad.chmod(0o755)
-    prober = probing._Prober("/")
-    process = probing._start_helper(str(bad), 42, ranges((5, 6), (50, 60)), 7)
-    assert probing._finish_helper(prober, "newuidmap", *process) == "newuidmap: 42 0 7 1 1 5 6 7 50 60"
-    assert prober.lasting
+    process = trials._start_helper(str(bad), 42, ranges((5, 6), (50, 60)), 7)
+    verdict = trials._finish_helper("newuidmap", *process)
+    assert verdict.problem == "newuidmap: 42 0 7 1 1 5 6 7 50 60"
+    assert verdict.lasting
 
 
 def test_helper_problem_of_missing_and_plain_programs(tmp_path):
@@ -235,10 +235,10 @@ def test_open_problem_wrong_device_is_not_taken_for_the_right_one():
 
 
 def test_child_that_hangs_is_ended_at_the_deadline(monkeypatch):
-    monkeypatch.setattr(probing, "DEADLINE_S", 0.05)
+    monkeypatch.setattr(trials, "DEADLINE_S", 0.05)
 
     def hang(report):
         report("early", "ok")
         os.read(os.pipe()[0], 1)
 
-    assert probing._in_child(hang) == {"early": "ok"}
+    assert trials._in_child(hang) == {"early": "ok"}
