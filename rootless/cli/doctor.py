@@ -9,6 +9,7 @@ from rootless.cli import output
 from rootless.cli.args import BOOL, Command, Option
 from rootless.engine import diagnosis, modes
 from rootless.errors import EXIT_FAILURE, HostUnsupported
+from rootless.model.check import OK
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rootless._entry import GlobalOptions
-    from rootless.engine.diagnosis import Check
+    from rootless.model.check import Check
     from rootless.model.host import HostFacts, Modes
     from rootless.paths import Paths
 
@@ -67,7 +68,7 @@ def render(checks: Sequence[Check], chosen: Modes | None, obstacle: str) -> str:
     lines.append("")
     for check in checks:
         lines.append(f"{check.status:<8} {check.name:<16} {check.detail}")
-        if check.status != diagnosis.OK:
+        if check.status != OK:
             lines.extend(_explanation(check))
     return "\n".join(lines) + "\n"
 

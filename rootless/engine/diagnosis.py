@@ -1,11 +1,13 @@
 """What the facts of a host mean: one check per capability, its remedy, and what happens meanwhile. Pure.
 
-`rootless doctor` prints it. Nothing is decided here: that is `engine.modes`.
+`rootless doctor` prints it. Nothing is decided here: that is `engine.modes`. What the running kernel is asked
+for beyond namespaces and file systems is in `engine.kernel_checks`.
 """
 
 from __future__ import annotations
 
-from rootless.engine import modes, remedies
+from rootless.engine import kernel_checks, modes, remedies
+from rootless.model.check import LIMITED, MISSING, OK, Check
 from rootless.model.value import Value
 
 TYPE_CHECKING = False
@@ -13,45 +15,12 @@ if TYPE_CHECKING:
     from rootless.model.host import HostFacts
     from rootless.runtime.survey import Survey
 
-OK, LIMITED, MISSING = "ok", "limited", "missing"
 _SMALL_BYTES = 1 << 30
 _FEW_INODES = 20000
 """A Debian image has 7,000 files; a thousand more per package is common."""
 _GIB = 1 << 30
 _SHARED = ("nfs", "nfs4", "lustre", "cifs", "gpfs", "beegfs", "ceph")
 _ID_LOSS = "containers have one id, root's, which is this user; owners of files are recorded, not set"
-
-
-class Check(Value):
-    """One capability.
-
-    Attributes:
-        name: kebab-case, stable.
-        status: OK, LIMITED (containers run, something is lost) or MISSING.
-        detail: what was found, one line.
-        meaning: what it is for.
-        remedy: what an administrator would run, lines; "" when nothing is wrong or nothing helps.
-        meanwhile: what rootless does now; "" when nothing is lost.
-    """
-
-    __slots__ = ("detail", "meaning", "meanwhile", "name", "remedy", "status")
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        status: str,
-        detail: str,
-        meaning: str,
-        remedy: str = "",
-        meanwhile: str = "",
-    ) -> None:
-        self.name = name
-        self.status = status
-        self.detail = detail
-        self.meaning = meaning
-        self.remedy = remedy
-        self.meanwhile = meanwhile
 
 
 class Surroundings(Value):
@@ -78,12 +47,12 @@ def examine(facts: HostFacts, survey: Survey, around: Surroundings) -> list[Chec
         _space(survey),
         _locks(survey),
         _network(facts, survey),
-        _proc(facts),
-        _seccomp(survey),
-        _landlock(survey),
-        _ptrace(survey),
-        _cgroups(survey),
-        _kernel(survey),
+        kernel_checks.proc(facts),
+        kernel_checks.seccomp(survey),
+        kernel_checks.landlock(survey),
+        kernel_checks.ptrace(survey),
+        kernel_checks.cgroups(survey),
+        kernel_checks.kernel(survey),
     ]
 
 
@@ -297,116 +266,3 @@ def _network(facts: HostFacts, survey: Survey) -> Check:
         remedy=_program_remedy("pasta", "/dev/net/tun", device or reasons[0], survey),
         meanwhile="containers share the host's network (--network host), or have none (--network none)",
     )
-
-
-def _proc(facts: HostFacts) -> Check:
-    name, meaning = "proc", "containers see their own processes in /proc, and no others"
-    if facts.user_namespaces:
-        return Check(name=name, status=LIMITED, detail="not tried without user namespaces", meaning=meaning)
-    if facts.proc_mountable:
-        return Check(name=name, status=OK, detail="a new /proc can be mounted", meaning=meaning)
-    return Check(
-        name=name,
-        status=LIMITED,
-        detail=f"a new /proc cannot be mounted: {facts.reasons.get('proc_mountable', '')}",
-        meaning=meaning,
-        remedy="start the outer container with --security-opt systempaths=unconfined (podman: unmask=ALL)",
-        meanwhile="the outer /proc is shown in containers",
-    )
-
-
-def _seccomp(survey: Survey) -> Check:
-    name, meaning = "seccomp", "dangerous system calls are refused in containers"
-    if survey.seccomp and survey.notifications:
-        return Check(name=name, status=OK, detail="filters and user notifications", meaning=meaning)
-    what = "user notifications (Linux 5.0)" if survey.seccomp else "filters"
-    return Check(
-        name=name,
-        status=LIMITED if survey.seccomp else MISSING,
-        detail=f"this kernel has no seccomp {what}",
-        meaning=meaning,
-        remedy="boot a kernel built with CONFIG_SECCOMP_FILTER=y",
-        meanwhile="" if survey.seccomp else "containers run with --security-opt seccomp=unconfined only",
-    )
-
-
-def _landlock(survey: Survey) -> Check:
-    name, meaning = "landlock", "a second fence around files, for modes without namespaces"
-    if survey.landlock:
-        return Check(name=name, status=OK, detail=f"ABI {survey.landlock}", meaning=meaning)
-    return Check(
-        name=name,
-        status=LIMITED,
-        detail="not in this kernel, or off",
-        meaning=meaning,
-        remedy="boot with landlock in lsm=, as in lsm=landlock,lockdown,yama,apparmor",
-        meanwhile="nothing is lost where user namespaces work",
-    )
-
-
-def _ptrace(survey: Survey) -> Check:
-    name, meaning = "ptrace", "debuggers in containers, and modes without namespaces, trace child processes"
-    if not survey.ptrace:
-        return Check(name=name, status=OK, detail="processes may trace their children", meaning=meaning)
-    return Check(
-        name=name,
-        status=LIMITED,
-        detail=survey.ptrace,
-        meaning=meaning,
-        remedy="sudo sysctl kernel.yama.ptrace_scope=1",
-        meanwhile="debuggers do not work",
-    )
-
-
-def _cgroups(survey: Survey) -> Check:
-    name, meaning = "cgroups", "limits on memory, processors and the number of processes"
-    useful = [name for name in ("cpu", "memory", "pids") if name in survey.controllers]
-    if len(useful) == 3:
-        return Check(
-            name=name, status=OK, detail=f"v2, delegated: {' '.join(survey.controllers)}", meaning=meaning
-        )
-    reason = {
-        "v2": f"v2, delegated to this user: {' '.join(survey.controllers) or 'nothing'}",
-        "hybrid": "v1 with an empty v2 (hybrid): nothing can be delegated to this user",
-        "v1": "v1: nothing can be delegated to this user",
-        "none": "no cgroup file system is mounted",
-    }[survey.cgroups]
-    remedy = (
-        "sudo systemctl edit user@.service, with [Service] Delegate=cpu cpuset io memory pids"
-        if survey.cgroups == "v2"
-        else "boot with systemd.unified_cgroup_hierarchy=1"
-    )
-    return Check(
-        name=name,
-        status=LIMITED,
-        detail=reason,
-        meaning=meaning,
-        remedy=remedy,
-        meanwhile="containers have no limits of their own; --ulimit works",
-    )
-
-
-def _kernel(survey: Survey) -> Check:
-    name, meaning = "kernel", "Linux 5.11 or newer on x86-64 or arm64 has everything"
-    detail = f"Linux {survey.kernel} on {survey.machine}"
-    if version(survey.kernel) >= (5, 11) and survey.machine in ("x86_64", "aarch64"):
-        return Check(name=name, status=OK, detail=detail, meaning=meaning)
-    return Check(
-        name=name,
-        status=LIMITED,
-        detail=detail,
-        meaning=meaning,
-        remedy="boot a newer kernel" if survey.machine in ("x86_64", "aarch64") else "",
-        meanwhile="what the kernel lacks is listed above",
-    )
-
-
-def version(release: str) -> tuple[int, int]:
-    """Return (major, minor) of a kernel release, (0, 0) for one that is not understood."""
-    major, _, rest = release.partition(".")
-    digits = ""
-    for character in rest:
-        if not character.isdigit():
-            break
-        digits += character
-    return (int(major), int(digits)) if major.isdigit() and digits else (0, 0)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from rootless.engine import diagnosis
-from rootless.engine.diagnosis import LIMITED, MISSING, OK, Surroundings
+from rootless.engine import diagnosis, kernel_checks
+from rootless.engine.diagnosis import Surroundings
+from rootless.model.check import LIMITED, MISSING, OK, Check
 from rootless.model.host import HostFacts
 from rootless.runtime import restrictions
 from rootless.runtime.survey import Survey, parse_own_cgroup
@@ -28,7 +29,7 @@ def survey(**changes) -> Survey:
     return Survey(**(full | changes))
 
 
-def check(name: str, of: HostFacts | None = None, **changes) -> diagnosis.Check:
+def check(name: str, of: HostFacts | None = None, **changes) -> Check:
     checks = diagnosis.examine(of or facts(reflink=True), survey(**changes), AROUND)
     return next(check for check in checks if check.name == name)
 
@@ -151,7 +152,7 @@ def test_every_limit_is_explained():
     ("release", "expected"), [("6.18.44-fc", (6, 18)), ("5.4", (5, 4)), ("6.1-rc3", (6, 1)), ("frob", (0, 0))]
 )
 def test_version_of_a_kernel_release(release, expected):
-    assert diagnosis.version(release) == expected
+    assert kernel_checks.version(release) == expected
 
 
 def test_parse_own_cgroup_is_the_unified_one():
