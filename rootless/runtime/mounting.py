@@ -68,6 +68,13 @@ def attach(mount_fd: int, target_fd: int) -> None:
     calls.move_mount(mount_fd, target_fd)
 
 
+def place(mount_fd: int, target_fd: int) -> None:
+    """Attach a detached mount for good: both descriptors are closed."""
+    attach(mount_fd, target_fd)
+    os.close(mount_fd)
+    os.close(target_fd)
+
+
 def set_attributes(mount_fd: int, attributes: int, *, recursive: bool = True) -> None:
     """Add MOUNT_ATTR_* to an attached or detached mount (attached only, before Linux 5.12).
 

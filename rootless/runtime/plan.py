@@ -12,7 +12,7 @@ import posixpath
 from rootless.errors import UsageError
 from rootless.linux import const
 from rootless.model.value import Value
-from rootless.runtime import devices, mounting, ops, roots
+from rootless.runtime import devices, kernel_mounts, mounting, ops, roots
 from rootless.runtime.process_plan import ProcessPlan, plan_process
 
 TYPE_CHECKING = False
@@ -266,11 +266,11 @@ def _fuse_command(program: str, files: Files) -> tuple[str, ...]:
 
 def _kernel_ops(spec: ContainerSpec, facts: HostFacts, *, own_network: bool) -> Iterator[ops.Op]:
     read_only = not spec.security.privileged
-    yield ops.Proc(fresh=facts.proc_mountable)
+    yield kernel_mounts.Proc(fresh=facts.proc_mountable)
     if not _has_target(spec, "/sys"):
-        yield ops.Sys(fresh=own_network, read_only=read_only)
+        yield kernel_mounts.Sys(fresh=own_network, read_only=read_only)
         if not _has_target(spec, "/sys/fs/cgroup"):
-            yield ops.Cgroup(read_only=read_only)
+            yield kernel_mounts.Cgroup(read_only=read_only)
 
 
 def _device_ops(spec: ContainerSpec, *, tty_group: bool) -> Iterator[ops.Op]:
@@ -304,9 +304,9 @@ def _closing_ops(spec: ContainerSpec, process: ProcessPlan, *, own_network: bool
         yield devices.Console(rows=process.rows, columns=process.columns)
     if spec.security.mask_paths and not spec.security.privileged:
         for path in MASKED_PATHS:
-            yield ops.Mask(path)
+            yield kernel_mounts.Mask(path)
         for path in READONLY_PATHS:
-            yield ops.ReadOnly(path)
+            yield kernel_mounts.ReadOnly(path)
     if own_network:
         yield ops.Loopback(gids=process.gids)
     if spec.uts != "host":
