@@ -1,19 +1,19 @@
 """The pure function from the options of `run` and `create` to a ContainerSpec. Ring 1.
 
-The option table is `cli.run_table`; the grammars of single values are in `cli.values`,
-`cli.mount_options` and `network.ports`. Image defaults are merged as Docker does (moby daemon/create.go).
+The option table is `cli.run_table`; the grammars of single values are in `cli.values`, `cli.mount_options`
+and `cli.network_options`. Image defaults are merged as Docker does (moby daemon/create.go).
 """
 
 from __future__ import annotations
 
 import os
 
-from rootless.cli import foreground, mount_options, run_unsupported, values
+from rootless.cli import foreground, mount_options, network_options, run_unsupported, values
 from rootless.cli.args import bad_value
 from rootless.cli.run_table import PROCESS_OPTIONS, PULL_OPTIONS, TABLE
 from rootless.errors import UsageError, os_error_text
 from rootless.model.names import check_name
-from rootless.model.spec import ContainerSpec, Mount, Network, Port, Process, Security
+from rootless.model.spec import ContainerSpec, Mount, Process, Security
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ __all__ = [
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Docker's, for images that set none (moby pkg/system)."""
-NETWORK_DRIVERS = ("none", "host", "pasta", "slirp4netns")
-_BEST_NETWORK = ("", "default", "bridge")
-"""Words for "connected to the outside, as well as this host can"."""
 _MAX_ENV_FILE_BYTES = 16 << 20
 
 
@@ -106,8 +103,11 @@ def spec_from_options(
         UsageError: names the option, its value and the reason.
     """
     check_conflicts(parsed)
-    network = _network(parsed, image_config, caller=caller)
-    hostname = _hostname(parsed, network, caller=caller) or id[:12]
+    network = network_options.parse_network(parsed, image_config, find_container=caller.find_container)
+    hostname = network_options.parse_hostname(
+        parsed, network, hostname=caller.hostname, hostname_of=caller.hostname_of
+    )
+    hostname = hostname or id[:12]
     entrypoint, command = _command(parsed, image_config)
     return ContainerSpec(
         id=id,
@@ -143,21 +143,12 @@ def check_conflicts(parsed: Parsed) -> None:
     Raises:
         UsageError: names both.
     """
-    kind = parsed.text("network").partition(":")[0]
-    if kind == "container":
-        for option in ("hostname", "publish", "publish-all", "expose", "add-host", "dns", "dns-search"):
-            if parsed.given(option):
-                raise UsageError(
-                    f"conflicting options: --{option} and --network={parsed.text('network')}",
-                    hint="the other container's setting applies; leave the option out",
-                )
+    network_options.check_conflicts(parsed)
     if parsed.given("name"):
         check_name(parsed.text("name"))
     values.parse_detach_keys(parsed.text("detach-keys"))
     if parsed.given("attach") and parsed.flag("detach"):
         raise UsageError("conflicting options: --attach and --detach", hint="leave one of them out")
-    if parsed.text("uts") == "host" and parsed.given("hostname"):
-        raise UsageError("conflicting options: --hostname and --uts=host", hint="the host keeps its name")
     attached_streams(parsed)
     run_unsupported.check(parsed)
 
@@ -275,18 +266,6 @@ def _environment(parsed: Parsed, config: ImageConfig, *, caller: Caller, hostnam
     return tuple(f"{name}={value}" for name, value in env.items())
 
 
-def _hostname(parsed: Parsed, network: Network, *, caller: Caller) -> str:
-    name = parsed.text("hostname")
-    if not name and network.container:
-        return caller.hostname_of(network.container)
-    if not name:
-        return caller.hostname if network.driver == "host" or parsed.text("uts") == "host" else ""
-    allowed = name.replace("-", "").replace(".", "").replace("_", "")
-    if len(name) > 64 or not (allowed.isascii() and allowed.isalnum()) or name[0] in "-." or name[-1] == "-":
-        raise bad_value("--hostname", name, "not a host name", hint="letters, digits, - and ., at most 64")
-    return name
-
-
 def _mounts(parsed: Parsed, config: ImageConfig, *, caller: Caller) -> tuple[Mount, ...]:
     user = [mount_options.parse_volume(text, cwd=caller.cwd) for text in parsed.texts("volume")]
     user += [mount_options.parse_mount(text, cwd=caller.cwd) for text in parsed.texts("mount")]
@@ -342,53 +321,6 @@ def _seccomp(value: str, *, cwd: str) -> str:
     if value in ("unconfined", "default"):
         return value
     return "default" if value == "builtin" else os.path.normpath(os.path.join(cwd, value))
-
-
-def _network(parsed: Parsed, config: ImageConfig, *, caller: Caller) -> Network:
-    text = parsed.text("network")
-    kind, _, rest = text.partition(":")
-    driver = "" if kind in _BEST_NETWORK else kind
-    if driver not in ("", "container", *NETWORK_DRIVERS):
-        raise UsageError(
-            f"no such network: {text}", hint="there are: " + ", ".join((*NETWORK_DRIVERS, "container:NAME"))
-        )
-    is_shared = driver == "container"
-    return Network(
-        driver=driver,
-        options=() if is_shared or not rest else tuple(rest.split(",")),
-        container=caller.find_container(rest) if is_shared else "",
-        ports=() if driver in ("host", "none", "container") else _ports(parsed, config),
-        dns=parsed.texts("dns"),
-        dns_search=parsed.texts("dns-search"),
-        dns_options=parsed.texts("dns-option"),
-        extra_hosts=tuple(map(_extra_host, parsed.texts("add-host"))),
-    )
-
-
-def _ports(parsed: Parsed, config: ImageConfig) -> tuple[Port, ...]:
-    """Return the ports of -p, and with -P the exposed ones that no -p names."""
-    everything = parsed.flag("publish-all")
-    if not (everything or parsed.given("publish") or parsed.given("expose")):
-        return ()
-    from rootless.network.ports import parse_exposed, parse_publish
-
-    found = [port for text in parsed.texts("publish") for port in parse_publish(text)]
-    exposed = [parse_exposed(text) for text in parsed.texts("expose")]
-    if everything:
-        exposed += map(parse_exposed, config.exposed_ports)
-        named = {(port.container_port, port.protocol) for port in found}
-        ports = {(n, protocol) for first, last, protocol in exposed for n in range(first, last + 1)}
-        found += [Port(container_port=n, protocol=protocol) for n, protocol in sorted(ports - named)]
-    return tuple(found)
-
-
-def _extra_host(text: str) -> str:
-    """Return "name:address" of --add-host NAME:ADDRESS or NAME=ADDRESS; the address may be IPv6."""
-    separator = "=" if "=" in text else ":"
-    name, found, address = text.partition(separator)
-    if not (name and found and address) or any(c.isspace() or c == "\0" for c in text):
-        raise bad_value("--add-host", text, "not a mapping", hint="write NAME:ADDRESS")
-    return f"{name}:{address.removeprefix('[').removesuffix(']')}"
 
 
 def _shm_size(parsed: Parsed) -> int:
