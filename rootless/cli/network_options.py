@@ -57,7 +57,7 @@ def parse_network(parsed: Parsed, config: ImageConfig, *, find_container: Callab
         driver=driver,
         options=() if is_shared or not rest else tuple(rest.split(",")),
         container=find_container(rest) if is_shared else "",
-        ports=() if driver in ("host", "none", "container") else _ports(parsed, config),
+        ports=() if is_shared else _ports(parsed, config),
         dns=parsed.texts("dns"),
         dns_search=parsed.texts("dns-search"),
         dns_options=parsed.texts("dns-option"),

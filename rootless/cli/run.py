@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from rootless.cli import run_options
+from rootless.cli import run_options, run_unsupported
 from rootless.engine import launch, modes
 from rootless.errors import EXIT_ENGINE, EXIT_SIGNAL_BASE, NotFound, StateConflict, UsageError, os_error_text
 from rootless.model.names import find_container_id, new_id
@@ -48,7 +48,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     spec = _create(paths, parsed, options, mapping_key=mode.mapping.key)
     for text in mode.notices:
         foreground.notice_once(paths, text)
-    for text in run_options.notices(parsed):
+    for text in run_unsupported.notices(parsed):
         foreground.notice(text)
     session.begin(spec.id)
     if spec.detached:

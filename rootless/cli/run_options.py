@@ -31,7 +31,6 @@ __all__ = [
     "check_conflicts",
     "detach_keys",
     "environment_changes",
-    "notices",
     "read_option_file",
     "spec_from_options",
 ]
@@ -151,18 +150,6 @@ def check_conflicts(parsed: Parsed) -> None:
         raise UsageError("conflicting options: --attach and --detach", hint="leave one of them out")
     attached_streams(parsed)
     run_unsupported.check(parsed)
-
-
-def notices(parsed: Parsed) -> list[str]:
-    """Return what the user should know about options that have no effect together."""
-    published = parsed.given("publish") or parsed.given("publish-all")
-    kind = parsed.text("network").partition(":")[0]
-    lines = (
-        [f"published ports are discarded when using --network={kind}"]
-        if published and kind in ("host", "none")
-        else []
-    )
-    return lines + run_unsupported.notices(parsed)
 
 
 def attached_streams(parsed: Parsed) -> frozenset[str]:

@@ -63,7 +63,7 @@ def attach(
     first_error: RootlessError | None = None
     for name in candidates:
         driver = find_driver(name)
-        if network.ports and not driver.facts.publishes and driver.facts.discards_ports:
+        if network.ports and driver.facts.discards_ports:
             notice(driver.facts.discards_ports)
         try:
             attachment = driver.start(
