@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = GlobalOptions()
     try:
         options, command, rest = split_global_options(words)
+        command, rest = _resolve(command, rest)
         if command in ("", "help", "--help", "-h"):
             code = _print_help(rest)
         else:
@@ -120,11 +121,27 @@ def split_global_options(words: list[str]) -> tuple[GlobalOptions, str, list[str
     return options, command, words[position + 1 :]
 
 
+def _resolve(command: str, rest: list[str]) -> tuple[str, list[str]]:
+    """Return the verb that is meant, and its words: `container ls -a` is `ps -a`.
+
+    Raises:
+        HelpRequested, UsageError: the word after a group is missing, or none of it.
+    """
+    from rootless.cli import GROUPS
+
+    if command not in GROUPS:
+        return command, rest
+    from rootless.cli import groups  # ring 1, and seldom needed
+
+    return groups.resolve(command, rest)
+
+
 def _dispatch(command: str, rest: list[str], options: GlobalOptions) -> int:
-    from rootless.cli import COMMANDS
+    from rootless.cli import COMMANDS, GROUPS
 
     if command not in COMMANDS:
-        raise UsageError(f"unknown command: {command}", hint=_suggest_command(command, list(COMMANDS)))
+        hint = _suggest_command(command, [*COMMANDS, *GROUPS])
+        raise UsageError(f"unknown command: {command}", hint=hint)
     name = COMMANDS[command][0]
     __import__(name)  # importlib itself would be one more module to load
     code: int = sys.modules[name].main(rest, options)

@@ -1,4 +1,5 @@
-"""The command line: one verb, one module. COMMANDS maps a verb to the module that runs it."""
+"""The command line: one verb, one module. COMMANDS maps a verb to the module that runs it, GROUPS what
+`rootless container ls` and its like mean."""
 
 COMMANDS = {
     "completion": ("rootless.cli.completion", "Generate the completion script for a shell"),
@@ -21,3 +22,34 @@ COMMANDS = {
     "version": ("rootless.cli.version", "Show the version"),
 }
 """verb → (module, one-line description). A module has TABLE (cli.args.Command) and main(argv) -> int."""
+
+_CONTAINER_VERBS = (
+    "attach", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause", "port", "rename", "restart",
+    "rm", "run", "start", "stats", "stop", "top", "unpause", "update", "wait",
+)  # fmt: skip
+
+GROUPS = {
+    "container": (
+        "Manage containers",
+        {
+            **{verb: verb for verb in _CONTAINER_VERBS if verb in COMMANDS},
+            "inspect": "inspect --type container",
+            "ls": "ps",
+            "list": "ps",
+            "ps": "ps",
+        },
+    ),
+    "image": (
+        "Manage images",
+        {
+            "inspect": "inspect --type image",
+            "ls": "images",
+            "list": "images",
+            "pull": "pull",
+            "rm": "rmi",
+            "remove": "rmi",
+        },
+    ),
+    "system": ("Manage the engine", {"info": "info"}),
+}
+"""group → (one-line description, sub-command → the verb that it is, with the words that it adds)."""
