@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from rootless.cli import COMMANDS, output
+from rootless.cli import COMMANDS, GROUPS, groups, output
+from rootless.cli import completion_scripts as scripts
 from rootless.cli.args import BOOL, PROGRAM, Command
 
 TYPE_CHECKING = False
@@ -57,42 +58,82 @@ def load_tables() -> list[Command]:
 
 
 def bash(tables: Sequence[Command]) -> str:
-    cases = "\n".join(_bash_case(table) for table in tables)
-    values = "\n".join(case for table in tables for case in _bash_value_cases(table))
-    return _BASH.format(
-        names=" ".join(table.name for table in tables), cases=cases, values=values, program=PROGRAM
+    return scripts.BASH.format(
+        names=" ".join(_first_words(tables)),
+        groups="\n".join(map(_bash_group, GROUPS)),
+        cases="\n".join(_bash_case(table) for table in tables),
+        values="\n".join(case for table in tables for case in _bash_value_cases(table)),
+        program=PROGRAM,
     )
 
 
 def zsh(tables: Sequence[Command]) -> str:
-    commands = "\n".join(f"    {_quote(f'{t.name}:{t.summary}')}" for t in tables)
+    commands = "\n".join(f"    {_quote(f'{n}:{text}')}" for n, text in _first_words(tables).items())
     cases = "\n".join(_zsh_case(table) for table in tables)
     sources = "\n".join(
         f'_{PROGRAM}_{name}() {{ local -a found; found=(${{(f)"$({{ {command}; }} 2>/dev/null)"}}); '
         "compadd -a found }"
         for name, command in SOURCES.items()
     )
-    return _ZSH.format(program=PROGRAM, commands=commands, cases=cases, sources=sources)
+    group_cases = "\n".join(map(_zsh_group, GROUPS))
+    return scripts.ZSH.format(
+        program=PROGRAM, commands=commands, groups=group_cases, cases=cases, sources=sources
+    )
 
 
 def fish(tables: Sequence[Command]) -> str:
-    names = " ".join(table.name for table in tables)
     lines = [
+        scripts.FISH.format(program=PROGRAM, groups="\n".join(map(_fish_group, GROUPS))),
         f"complete -c {PROGRAM} -f",
         f"complete -c {PROGRAM} -l root -r -d 'Keep images and containers there'",
         f"complete -c {PROGRAM} -l log-level -x -a 'debug info warn error fatal' -d 'Log level'",
     ]
+    for place in ("", *GROUPS):
+        words = groups.shown_names(place) if place else _first_words(tables)
+        lines.extend(f"{_fish_at(place)} -a {name} -d {_quote(text)}" for name, text in words.items())
     for table in tables:
-        before = f"complete -c {PROGRAM} -n 'not __fish_seen_subcommand_from {names}'"
-        lines.append(f"{before} -a {table.name} -d {_quote(table.summary)}")
-        within = f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {table.name}'"
+        within = _fish_at(table.name)
         lines.extend(within + _fish_option(option) for option in table.shown_options)
         if table.completes:
             lines.append(f'{within} -a "({SOURCES[table.completes]})"')
     return "\n".join(lines) + "\n"
 
 
+def _first_words(tables: Sequence[Command]) -> dict[str, str]:
+    """Return name → description of what may stand first: verbs and groups."""
+    verbs = {table.name: table.summary for table in tables if " " not in table.name}
+    return verbs | {name: text for name, (text, _) in GROUPS.items()}
+
+
 _WRITERS = {"bash": bash, "zsh": zsh, "fish": fish}
+
+
+def _bash_group(group: str) -> str:
+    """Return the cases of `$command $name` that make a verb of a group's command, or offer them."""
+    names = " ".join(groups.shown_names(group))
+    offer = f"    '{group} ') COMPREPLY=($(compgen -W '{names} --help' -- \"$cur\")); return ;;"
+    return "\n".join([offer, *(f"    {case}" for case in _group_cases(group, "command='{verb}' ;;"))])
+
+
+def _zsh_group(group: str) -> str:
+    words = "\n".join(f"        {_quote(f'{n}:{text}')}" for n, text in groups.shown_names(group).items())
+    cases = "\n".join(f"        {case}" for case in _group_cases(group, "command='{verb}' ;;"))
+    return scripts.ZSH_GROUP.format(group=group, commands=words, cases=cases)
+
+
+def _fish_group(group: str) -> str:
+    return "\n".join(
+        f"        case '{group} {name}'\n            echo {_quote(groups.split_target(target)[0])}"
+        for name, target in GROUPS[group][1].items()
+    )
+
+
+def _group_cases(group: str, action: str) -> list[str]:
+    """Return the branches of a `case "$command $name"` of a POSIX shell."""
+    return [
+        f"'{group} {name}') " + action.format(verb=groups.split_target(target)[0])
+        for name, target in GROUPS[group][1].items()
+    ]
 
 
 def _bash_case(table: Command) -> str:
@@ -100,7 +141,7 @@ def _bash_case(table: Command) -> str:
     takes = [name for option in table.shown_options if option.kind != BOOL for name in option.names]
     source = SOURCES.get(table.completes, "")
     return (
-        f"    {table.name})\n"
+        f"    '{table.name}')\n"
         f"      options='{' '.join(names)}'\n"
         f"      takes_value=' {' '.join(takes)} '\n"
         f"      interspersed={int(table.interspersed)}\n"
@@ -128,7 +169,7 @@ def _zsh_case(table: Command) -> str:
         words.append(f"'*:argument:{source}'")
     else:
         words += [f"'1:argument:{source}'", "'*::command:_normal'"]
-    return f"    {table.name}) _arguments -s -S " + " \\\n      ".join(words) + " ;;"
+    return f"    '{table.name}') _arguments -s -S " + " \\\n      ".join(words) + " ;;"
 
 
 def _zsh_option(option: Option) -> str:
@@ -140,6 +181,11 @@ def _zsh_option(option: Option) -> str:
         actions = {"": " ", "file": "_files", "directory": "_directories"}
         value = f":{option.key}:" + actions.get(option.completes, f"_{PROGRAM}_{option.completes}")
     return " ".join(f"'*{name}[{text}]{value}'" for name in option.names)
+
+
+def _fish_at(command: str) -> str:
+    """Return the beginning of a line for what may follow a command, "" for the first word."""
+    return f"complete -c {PROGRAM} -n '__{PROGRAM}_at \"{command}\"'"
 
 
 def _fish_option(option: Option) -> str:
@@ -155,101 +201,3 @@ def _fish_option(option: Option) -> str:
 def _quote(text: str) -> str:
     """Quote for a POSIX shell, zsh and fish alike."""
     return "'" + text.replace("'", "'\\''") + "'"
-
-
-_BASH = """\
-# bash completion for {program}: source <({program} completion bash)
-_{program}_words() {{
-  # not compgen -W, which would expand $(...) in the name of a hostile image
-  local word kept=${{cur%"${{cur##*:}}"}}  # readline breaks words at colons and replaces the rest only
-  while IFS= read -r word; do
-    [[ $word == "$cur"* && $word != *[^a-zA-Z0-9_./:@-]* ]] && COMPREPLY+=("${{word#"$kept"}}")
-  done < <(eval "$1" 2>/dev/null)
-}}
-
-_{program}() {{
-  local line=${{COMP_LINE:0:COMP_POINT}} cur='' prev='' word i
-  local command='' options='' takes_value='' source='' interspersed=1 positionals=0
-  local -a words
-  # not COMP_WORDS, which is broken at "=" and ":"
-  read -ra words <<< "$line"
-  if [[ $line != *[[:space:]] ]]; then
-    cur=${{words[-1]}}
-    unset 'words[-1]'
-  fi
-  prev=${{words[-1]}}
-  if [[ $cur == --*=* ]]; then prev=${{cur%%=*}} cur=${{cur#*=}}; fi
-  COMPREPLY=()
-  for ((i = 1; i < ${{#words[@]}}; i++)); do
-    case ${{words[i]}} in
-      --root|--log-level) ((i++)) ;;
-      -*) ;;
-      *) command=${{words[i]}}; break ;;
-    esac
-  done
-  case $command in
-    '')
-      case $prev in
-        --root) compopt -o filenames; COMPREPLY=($(compgen -d -- "$cur")) ;;
-        --log-level) COMPREPLY=($(compgen -W 'debug info warn error fatal' -- "$cur")) ;;
-        *) COMPREPLY=($(compgen -W '{names} --root --log-level --help --version' -- "$cur")) ;;
-      esac
-      return ;;
-{cases}
-    *) return ;;
-  esac
-  for ((i++; i < ${{#words[@]}}; i++)); do
-    word=${{words[i]}}
-    if [[ $takes_value == *" $word "* ]]; then
-      ((i++))
-    elif [[ $word != -* ]]; then
-      ((positionals++))
-    fi
-  done
-  if ((positionals > 0 && !interspersed)); then
-    compopt -o default
-    return
-  fi
-  case "$command $prev" in
-{values}
-    *)
-      if [[ $takes_value == *" $prev "* ]]; then
-        return
-      elif [[ $cur == -* ]]; then
-        COMPREPLY=($(compgen -W "$options" -- "$cur"))
-      elif [[ -n $source ]]; then
-        _{program}_words "$source"
-      fi ;;
-  esac
-}}
-complete -F _{program} {program}
-"""
-
-_ZSH = """\
-#compdef {program}
-# zsh completion for {program}: source <({program} completion zsh)
-{sources}
-
-_{program}_commands() {{
-  local -a commands
-  commands=(
-{commands}
-  )
-  _describe command commands
-}}
-
-_{program}() {{
-  local curcontext=$curcontext state line
-  typeset -A opt_args
-  _arguments -C \\
-    '--root[Keep images and containers there]:directory:_directories' \\
-    '--log-level[Log level]:level:(debug info warn error fatal)' \\
-    '1:command:_{program}_commands' \\
-    '*::argument:->arguments'
-  [[ $state == arguments ]] || return
-  case $line[1] in
-{cases}
-  esac
-}}
-compdef _{program} {program}
-"""

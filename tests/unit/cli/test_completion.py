@@ -80,6 +80,13 @@ def complete(tmp_path):
         ("rootless cat -", ["--all", "-a", "--from", "--help"]),
         ("rootless cat --from f", ["folder"]),
         ("rootless nonsense x", []),
+        ("rootless cont", ["container"]),
+        ("rootless image ", ["inspect", "ls", "pull", "rm", "--help"]),
+        ("rootless image l", ["ls"]),
+        ("rootless container rm w", ["web", "worker"]),
+        ("rootless --root /x container run --pull ", ["always", "missing", "never"]),
+        ("rootless container run --name web deb", ["debian:12", "debian:11"]),
+        ("rootless image run x", []),
     ],
 )
 def test_bash_offers_what_the_tables_say(complete, line, words):
@@ -89,6 +96,30 @@ def test_bash_offers_what_the_tables_say(complete, line, words):
 def test_hostile_name_is_neither_run_nor_offered(complete):
     assert complete("rootless rm ") == ["web", "worker"]
     assert complete("rootless rm x") == []
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("rootless cont", {"container"}),
+        ("rootless --root /x run --pu", {"--publish-all", "--publish", "--pull"}),
+        ("rootless image ", {"inspect", "ls", "pull", "rm"}),
+        ("rootless container run --pull ", {"always", "missing", "never"}),
+        ("rootless cat --al", {"--all"}),
+    ],
+)
+def test_fish_offers_what_the_tables_say(tmp_path, line, words):
+    code = f"source {tmp_path}/script; complete -C '{line}'"
+    (tmp_path / "script").write_text(completion.fish(TABLES))
+    result = subprocess.run(
+        ["fish", "--no-config", "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        check=True,
+    )
+    assert {row.split("\t")[0] for row in result.stdout.splitlines()} == words
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
