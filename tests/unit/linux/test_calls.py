@@ -94,3 +94,10 @@ def test_command_line_is_overwritten_in_place() -> None:
         calls.overwrite_command_line(*procfs.parse_argument_area(procfs.read("/proc/self/stat")), b"hidden")
         os._exit(0 if procfs.read("/proc/self/cmdline").rstrip(b"\0") == b"hidden" else 1)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_clone_into_what_is_no_cgroup_is_refused(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        calls.clone_into(0, fd)
+    os.close(fd)
