@@ -96,11 +96,13 @@ class ContainerState(Value):
         stop_requested: a user stopped this run: no restart policy starts it again.
         restart_count: restarts by the policy since the user's start.
         modes: storage, identity and network driver that this run uses.
+        cgroup: directory of its own cgroup, "" where the host gives it none; gone after the end.
         ports: published ports as chosen, [{"host_ip", "host_port", "container_port", "protocol"}].
     """
 
     __slots__ = (
         "boot_id",
+        "cgroup",
         "error",
         "exit_code",
         "finished_ns",
@@ -135,6 +137,7 @@ class ContainerState(Value):
         identity: str = "",
         storage: str = "",
         network: str = "",
+        cgroup: str = "",
         ports: tuple[object, ...] = (),
         oom_killed: bool = False,
         stop_requested: bool = False,
@@ -153,6 +156,7 @@ class ContainerState(Value):
         self.identity = identity
         self.storage = storage
         self.network = network
+        self.cgroup = cgroup
         self.ports = ports
         self.oom_killed = oom_killed
         self.stop_requested = stop_requested
