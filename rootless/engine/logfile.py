@@ -1,71 +1,187 @@
-"""A container's log in Docker's json-file form: one object a line, byte-exact. Ring 1.
+"""Write a container's output to its log, and rotate that. Ring 1.
 
-A line that is not UTF-8 keeps its bytes as lone surrogates (\\udc80 to \\udcff, as PEP 383), which other
-readers show as replacement characters.
+    log.json      the newest: what is written goes there
+    log.json.1    older by one, and so on up to max-file
+
+Rules:
+- Files are shifted by renames, the oldest first, and only up to the first gap: a writer that is killed
+  between two of them leaves a gap that readers pass over and the next rotation closes. Nothing is copied,
+  so no line is lost or there twice. With one file to keep, its content goes, as with Docker.
+- The next file appears only after the last write to the one before: a reader that sees it has an old file
+  that is complete.
+- A full disk loses lines but never stops the container: what could not be written is counted.
+
+What stands in the files: `engine.logformat`. Who reads them: `engine.logreader`.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from _json import encode_basestring_ascii  # json.encoder's own, without the package's other imports
+from contextlib import suppress
+
+from rootless.engine import logformat
+from rootless.engine.logattrs import log_attributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from rootless.engine.logformat import Format
+    from rootless.model.spec import ContainerSpec
 
 MAX_LINE_BYTES = 16 << 10
 """A longer line becomes several entries, as Docker's copier does."""
 
 
-class LogWriter:
-    """Appends output to a log file; owns the descriptor.
+class NoLog:
+    """The driver "none": output is for those who are attached."""
 
-    A full disk loses log lines but never stops the container: what could not be written is counted.
+    __slots__ = ()
+    lost_bytes = 0
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Let it go."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class LogWriter:
+    """Appends output to a log; owns the descriptor. One writer at a time.
+
+    Args:
+        max_size_bytes: a file that has reached this is rotated, 0 never.
+        max_files: so many are kept, the one that is written to included.
+    Attributes:
+        lost_bytes: of the log, those that could not be written.
     """
 
-    __slots__ = ("_fd", "_partial", "lost_bytes")
+    __slots__ = (
+        "_attributes",
+        "_fd",
+        "_format",
+        "_max_files",
+        "_max_size",
+        "_path",
+        "_rest",
+        "_second",
+        "_size",
+        "_stamp",
+        "_torn",
+        "lost_bytes",
+    )
 
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._partial = {"stdout": b"", "stderr": b""}
+    def __init__(
+        self,
+        path: str,
+        *,
+        form: Format = logformat.FORMATS["json-file"],
+        attributes: bytes = b"",
+        max_size_bytes: int = 0,
+        max_files: int = 1,
+    ) -> None:
+        self._path = path
+        self._format = form
+        self._attributes = attributes
+        self._max_size = max_size_bytes
+        self._max_files = max_files
+        self._rest = {"stdout": b"", "stderr": b""}
+        self._second = -1
+        self._stamp = b""
+        self._fd = _open(path)
+        self._size = os.fstat(self._fd).st_size
+        self._torn = bool(self._size) and not _ends_a_line(path, self._size)
         self.lost_bytes = 0
 
     def write(self, stream: str, data: bytes) -> None:
         """Log output of "stdout" or "stderr"; an unfinished line waits for its end."""
-        text = self._partial[stream] + data
-        end = text.rfind(b"\n") + 1
-        rest = text[end:]
-        pieces = list(_pieces(text[:end])) if end else []
-        while len(rest) >= MAX_LINE_BYTES:
-            pieces.append(rest[:MAX_LINE_BYTES])
-            rest = rest[MAX_LINE_BYTES:]
-        self._partial[stream] = rest
-        if pieces:
-            self._append(stream, pieces)
+        text = self._rest[stream] + data if self._rest[stream] else data
+        begin = position = 0
+        while len(text) - position >= MAX_LINE_BYTES:
+            line_end = text.rfind(b"\n", position, position + MAX_LINE_BYTES) + 1
+            position = line_end or position + MAX_LINE_BYTES
+            if not line_end:
+                self._append(stream, text[begin:position])
+                begin = position
+        end = max(begin, text.rfind(b"\n", begin) + 1)
+        if end > begin:
+            self._append(stream, text[begin:end])
+        self._rest[stream] = text[end:]
 
     def close(self) -> None:
         """Write unfinished lines and close; idempotent."""
         if self._fd < 0:
             return
-        for stream, rest in self._partial.items():
+        for stream, rest in self._rest.items():
             if rest:
-                self._append(stream, [rest])
+                self._append(stream, rest)
         os.close(self._fd)
         self._fd = -1
 
-    def _append(self, stream: str, pieces: list[bytes]) -> None:
-        tail = f',"stream":"{stream}","time":"{timestamp(time.time_ns())}"}}\n'
-        text = "".join(
-            f'{{"log":{encode_basestring_ascii(piece.decode("utf-8", "surrogateescape"))}{tail}'
-            for piece in pieces
-        )
-        block = text.encode()
+    def _append(self, stream: str, text: bytes) -> None:
+        """Write entries; each goes to a file that has not reached its full size."""
+        entries = self._format.encode(text, stream, self._now(), self._attributes)
+        while entries:
+            if self._max_size and self._size >= self._max_size:
+                self._rotate()
+            cut = len(entries)
+            if self._max_size > self._size:
+                cut = entries.find(b"\n", self._max_size - self._size - 1) + 1 or cut
+            self._write(entries[:cut])
+            entries = entries[cut:]
+
+    def _write(self, entries: bytes) -> None:
+        if self._torn:  # what a killed writer or a full disk has cut off stays a line of its own
+            entries = b"\n" + entries
         try:
-            written = os.write(self._fd, block)
+            written = os.write(self._fd, entries)
         except OSError:
             written = 0
-        self.lost_bytes += len(block) - written
+        if written:
+            self._torn = not entries.endswith(b"\n", 0, written)
+            self._size += written
+        self.lost_bytes += len(entries) - written
+
+    def _rotate(self) -> None:
+        """Go on in a new file; where that cannot be made, in the old one."""
+        with suppress(OSError):
+            _shift(self._path, self._max_files)
+            fd = _open(self._path)
+            os.close(self._fd)
+            self._fd, self._size, self._torn = fd, 0, False
+
+    def _now(self) -> bytes:
+        """Return the time as entries have it; formats the date once a second."""
+        second, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._stamp = timestamp(second * 1_000_000_000)[:20].encode()
+        return self._stamp + b"%09dZ" % nanoseconds
+
+
+def open_writer(directory: str, spec: ContainerSpec) -> LogWriter | NoLog:
+    """Open the log of a container for writing; a restarted container continues it.
+
+    Args:
+        directory: the container's.
+    Raises:
+        OSError: it cannot be made.
+    """
+    log = spec.log
+    form = logformat.FORMATS.get(log.driver)
+    if form is None:
+        return NoLog()
+    return LogWriter(
+        os.path.join(directory, form.file_name),
+        form=form,
+        attributes=logformat.encode_attributes(log_attributes(spec)),
+        max_size_bytes=log.max_size_bytes,
+        max_files=log.max_files,
+    )
+
+
+def file_names(path: str, max_files: int) -> list[str]:
+    """Return the files that a log may consist of, the newest first."""
+    return [path, *(f"{path}.{number}" for number in range(1, max_files))]
 
 
 def timestamp(time_ns: int) -> str:
@@ -74,13 +190,24 @@ def timestamp(time_ns: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
 
 
-def _pieces(text: bytes) -> Iterator[bytes]:
-    """Split whole lines, newline kept, no piece longer than MAX_LINE_BYTES."""
-    start = 0
-    while start < len(text):
-        end = text.index(b"\n", start) + 1
-        while end - start > MAX_LINE_BYTES:
-            yield text[start : start + MAX_LINE_BYTES]
-            start += MAX_LINE_BYTES
-        yield text[start:end]
-        start = end
+def _shift(path: str, max_files: int) -> None:
+    """Make `path` free: each file up to the first gap becomes the next older one, the oldest goes."""
+    names = file_names(path, max_files)
+    gap = next((n for n, name in enumerate(names) if not os.path.lexists(name)), len(names))
+    if gap == len(names):
+        gap -= 1
+        os.unlink(names[gap])
+    for number in range(gap, 0, -1):
+        os.rename(names[number - 1], names[number])
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _ends_a_line(path: str, size: int) -> bool:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, 1, size - 1) == b"\n"
+    finally:
+        os.close(fd)

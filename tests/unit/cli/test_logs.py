@@ -12,7 +12,8 @@ from rootless.cli import logs
 from rootless.cli.moments import parse_moment
 from rootless.engine import records
 from rootless.engine.logfile import LogWriter, timestamp
-from rootless.errors import RootlessError, UsageError
+from rootless.errors import RootlessError, StateConflict, UsageError
+from rootless.model.policy import LogConfig
 
 SECOND = 1_000_000_000
 
@@ -61,18 +62,6 @@ def test_tail_of_a_log_longer_than_a_block(store, capfd):
     assert [line.split()[0] for line in lines] == [str(n) for n in range(1300, 2000)]
 
 
-@pytest.mark.parametrize("lines", [1, 100, 235, 500, 1999, 2000, 2001])
-def test_tail_offset_is_the_start_of_a_line(tmp_path, lines):
-    path = tmp_path / "log"
-    path.write_bytes(b"".join(b"%d " % n + b"x" * 201 + b"\n" for n in range(2000)) + b"unfinished")
-    with open(path, "rb") as file:
-        file.seek(logs.find_tail(file.fileno(), lines))
-        left = file.read().splitlines()
-    assert left[-1] == b"unfinished"
-    assert len(left) - 1 == min(lines, 2000)
-    assert left[0].startswith(b"%d " % max(0, 2000 - lines))
-
-
 @pytest.mark.parametrize("text", ["-1", "x", "", "1.5", "٣"])
 def test_bad_tail_is_a_usage_error(store, web, text):
     with pytest.raises(UsageError):
@@ -104,19 +93,6 @@ def test_unfinished_last_line_is_left_out(store, web, capfd):
     assert printed(store, capfd, "--tail", "1").out == "four"
 
 
-def test_entry_after_a_killed_writer_is_found():
-    whole = entry(1, 'say {"log": "x"}\n').encode().strip()
-    assert logs.parse_entry(b'{"log":"hal' + whole.replace(b'"log": ', b'"log":'))[2] == 'say {"log": "x"}\n'
-
-
-@pytest.mark.parametrize(
-    "line",
-    [b"", b"{", b"[]", b"null", b'{"log":1}', b"\xff", b"[" * 100000, b'{"log":"a","stream":"stdout"}'],
-)
-def test_damaged_entry_is_passed_over(line):
-    assert logs.parse_entry(line) is None
-
-
 def test_bytes_survive_the_way_through_the_log(store, capfdbinary):
     container = store.add("web")
     writer = LogWriter(container.path("log.json"))
@@ -125,6 +101,40 @@ def test_bytes_survive_the_way_through_the_log(store, capfdbinary):
     writer.close()
     logs.main(["web"], store.options)
     assert capfdbinary.readouterr().out == data
+
+
+def test_details_stand_between_time_and_text(store, capfd):
+    container = store.add("web")
+    line = {"log": "hi\n", "stream": "stdout", "attrs": {"tag": "a b", "env": "x=1&y"}, "time": timestamp(0)}
+    with open(container.path("log.json"), "w") as file:
+        file.write(json.dumps(line) + "\n" + entry(1, "plain\n"))
+    assert printed(store, capfd, "--details").out == "env=x%3D1%26y,tag=a+b hi\n plain\n"
+    out = printed(store, capfd, "--details", "-t", "--tail=1").out
+    assert out == "1970-01-01T00:00:01.000000000Z  plain\n"
+
+
+def test_log_of_several_files_is_read_as_one(store, capfd):
+    container = store.add("web", log=LogConfig(max_size_bytes=1, max_files=3))
+    for number, name in enumerate(("log.json.2", "log.json.1", "log.json"), start=1):
+        with open(container.path(name), "w") as file:
+            file.write(entry(number, f"{number}\n"))
+    assert printed(store, capfd).out == "1\n2\n3\n"
+    assert printed(store, capfd, "--tail=2").out == "2\n3\n"
+    os.unlink(container.path("log.json.1"))
+    assert printed(store, capfd, "--tail=2").out == "1\n3\n"
+
+
+def test_k8s_file_is_read_by_its_form(store, capfd):
+    container = store.add("web", log=LogConfig(driver="k8s-file"))
+    with open(container.path("log.k8s"), "w") as file:
+        file.write(f"{timestamp(0)} stdout F one\n{timestamp(1)} stderr P two\nthree\n")
+    assert printed(store, capfd) == ("one\n", "two")
+
+
+def test_driver_that_keeps_nothing_cannot_be_read(store, capfd):
+    store.add("web", log=LogConfig(driver="none"))
+    with pytest.raises(StateConflict, match="configured logging driver does not support reading"):
+        logs.main(["web"], store.options)
 
 
 def test_hostile_escape_sequences_are_shown_and_colours_stay():
@@ -141,17 +151,28 @@ def test_follow_ends_with_the_container(store, capfd, monkeypatch):
     writer.write("stdout", b"before\n")
     seen = []
 
-    def end_meanwhile(monitor):
+    def end_meanwhile(watch, monitor, *, timeout_ms):
         seen.append(capfd.readouterr())
         writer.write("stderr", b"during\n")
         writer.write("stdout", b"last words")
         writer.close()
         process.kill()
         process.wait()
+        return True
 
-    monkeypatch.setattr(logs, "_wait", end_meanwhile)
+    monkeypatch.setattr("rootless.engine.watch.Watch.wait", end_meanwhile)
     assert printed(store, capfd, "-f") == ("last words", "during\n")
     assert seen == [("before\n", "")]
+
+
+def test_follow_until_a_moment_that_has_passed_ends_at_once(store, capfd):
+    process = subprocess.Popen(["sleep", "60"])
+    container = store.running("web", pid=process.pid)
+    with open(container.path("log.json"), "w") as file:
+        file.write(entry(1, "old\n"))
+    assert printed(store, capfd, "-f", "--until=1s").out == "old\n"
+    process.kill()
+    process.wait()
 
 
 def test_follow_of_a_stopped_container_ends_at_once(store, web, capfd):

@@ -1,0 +1,127 @@
+"""How output stands in a log file: Docker's json-file, and the text form of Kubernetes' CRI. Pure; ring 1.
+
+Both are byte-exact. Bytes that are not UTF-8 are lone surrogates in JSON (\\udc80 to \\udcff, as PEP 383),
+which other readers show as replacement characters; the CRI's form has them as they are.
+
+Output comes in blocks of many lines: they are made entries of by replacing bytes in the whole block, not line
+by line.
+"""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Entry = tuple[str, str, bytes, Mapping[str, str]]
+    """(time, stream, text, attributes); times order as text. A text without newline is a part of a line."""
+
+_PLAIN = bytes(set(range(0x20, 0x100)) - set(b'"\\')) + b"\n"
+"""Bytes that a JSON string can hold as they are, and the newline, which is replaced last."""
+_ESCAPES = {n: b"\\u%04x" % n for n in range(0x20)} | {
+    ord("\\"): b"\\\\",
+    ord('"'): b'\\"',
+    ord("\b"): b"\\b",
+    ord("\t"): b"\\t",
+    ord("\f"): b"\\f",
+    ord("\r"): b"\\r",
+}
+_STREAMS = ("stdout", "stderr")
+_WHOLE = b"F"
+_PART = b"P"
+
+
+class Format:
+    """One kind of log.
+
+    Attributes:
+        file_name: of the log in the container's directory.
+        encode: makes whole entries of output; see `encode_json`.
+        parse: returns the entry of a line without its newline, None for a damaged one.
+    """
+
+    __slots__ = ("encode", "file_name", "parse")
+
+    def __init__(
+        self,
+        file_name: str,
+        *,
+        encode: Callable[[bytes, str, bytes, bytes], bytes],
+        parse: Callable[[bytes], Entry | None],
+    ) -> None:
+        self.file_name = file_name
+        self.encode = encode
+        self.parse = parse
+
+
+def encode_json(text: bytes, stream: str, stamp: bytes, attributes: bytes) -> bytes:
+    """Return an entry for each line of `text`, and one for what follows the last newline.
+
+    Args:
+        text: not empty.
+        attributes: of `encode_attributes`.
+    """
+    for byte in sorted(set(text.translate(None, _PLAIN)), reverse=True):  # "\\" first: others bring it in
+        text = text.replace(bytes((byte,)), _ESCAPES[byte])
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            text = text.decode("utf-8", "surrogateescape").encode("utf-8", "backslashreplace")
+    head = b'{"log":"'
+    tail = b'","stream":"%b"%b,"time":"%b"}\n' % (stream.encode(), attributes, stamp)
+    entries = head + text.replace(b"\n", b"\\n" + tail + head)
+    return entries[: -len(head)] if text.endswith(b"\n") else entries + tail
+
+
+def encode_attributes(attributes: Mapping[str, str]) -> bytes:
+    """Return what stands between an entry's stream and its time."""
+    return f',"attrs":{json.dumps(dict(attributes))}'.encode() if attributes else b""
+
+
+def parse_json(line: bytes) -> Entry | None:
+    try:
+        entry = json.loads(line)
+        text = str(entry["log"])
+        try:
+            data = text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # a surrogate that no writer of ours makes
+            data = text.encode("utf-8", "replace")
+        attributes = entry.get("attrs")
+        known = attributes if isinstance(attributes, dict) else {}
+        return str(entry["time"]), str(entry["stream"]), data, known
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def encode_cri(text: bytes, stream: str, stamp: bytes, attributes: bytes = b"") -> bytes:
+    """As `encode_json`, without attributes: the form has no place for them.
+
+    Shape: kubernetes design-proposals, kubelet-cri-logging.md: "TIME STREAM P|F TEXT".
+    """
+    end = text.rfind(b"\n") + 1
+    head = b"%b %b " % (stamp, stream.encode())
+    whole = head + _WHOLE + b" "
+    entries = (whole + text[:end].replace(b"\n", b"\n" + whole))[: -len(whole)] if end else b""
+    return entries + head + _PART + b" " + text[end:] + b"\n" if end < len(text) else entries
+
+
+def parse_cri(line: bytes) -> Entry | None:
+    fields = line.split(b" ", 3)
+    if len(fields) < 4:
+        return None
+    stamp, stream, tags, text = fields
+    name = stream.decode("ascii", "replace")
+    tag = tags.partition(b":")[0]
+    if name not in _STREAMS or tag not in (_WHOLE, _PART) or not stamp[:4].isdigit():
+        return None
+    return stamp.decode("ascii", "replace"), name, text + b"\n" if tag == _WHOLE else text, {}
+
+
+FORMATS = {
+    "json-file": Format("log.json", encode=encode_json, parse=parse_json),
+    "k8s-file": Format("log.k8s", encode=encode_cri, parse=parse_cri),
+}
+"""By the name of their driver; a driver that is not here keeps nothing that could be read."""

@@ -1,0 +1,57 @@
+"""Wait until something changes in a directory, or a process ends. Ring 1."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from rootless.linux import inotify
+
+_CHANGES = (
+    inotify.IN_MODIFY
+    | inotify.IN_CREATE
+    | inotify.IN_MOVED_TO
+    | inotify.IN_DELETE_SELF
+    | inotify.IN_MOVE_SELF
+)
+_POLL_MS = 100
+"""How late a change is seen where the kernel does not tell: an ordinary user has 128 inotify instances."""
+
+
+class Watch:
+    """A directory that is watched; a context manager, which closes it.
+
+    What changes between two calls of `wait` ends the second at once: look at the directory in between.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._fd = -1
+        try:
+            self._fd = inotify.init()
+            inotify.add_watch(self._fd, directory, _CHANGES)
+        except OSError:
+            self.close()
+
+    def wait(self, *fds: int, timeout_ms: float | None = None) -> bool:
+        """Wait for a change, or for one of the descriptors; tell whether it was one of these."""
+        poller = select.poll()
+        for fd in (self._fd, *fds):
+            if fd >= 0:
+                poller.register(fd, select.POLLIN)
+        if self._fd < 0:
+            timeout_ms = _POLL_MS if timeout_ms is None else min(timeout_ms, _POLL_MS)
+        ready = {fd for fd, _ in poller.poll(timeout_ms)}
+        if self._fd in ready:
+            inotify.drain(self._fd)
+        return not ready.isdisjoint(fds)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
