@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless._entry import GlobalOptions
     from rootless.cli.args import Parsed
+    from rootless.engine.records import Container
     from rootless.model.spec import ContainerSpec, Process
     from rootless.paths import Paths
 
@@ -33,11 +34,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     paths = find_paths(options.root)
     container = records.find(paths, parsed.positionals[0])
     if container.state.status != lifecycle.RUNNING:
-        raise StateConflict(
-            f"container `{container.spec.name}` is not running",
-            hint=f"it is {container.state.status}; exec needs a running one",
-            reference="not-running",
-        )
+        raise _not_running(container)
     detached = parsed.flag("detach")
     process = _make_process(paths, parsed, container.spec)
     foreground.check_terminal(process, detached=detached)
@@ -54,6 +51,19 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         return 0
     return foreground.attend(
         session, process, forward_signals=True, detach_keys=run_options.detach_keys(parsed)
+    )
+
+
+def _not_running(container: Container) -> StateConflict:
+    name = container.spec.name
+    if container.state.status == lifecycle.PAUSED:
+        return StateConflict(
+            f"container `{name}` is paused", hint=f"`rootless unpause {name}` first", reference="not-running"
+        )
+    return StateConflict(
+        f"container `{name}` is not running",
+        hint=f"it is {container.state.status}; exec needs a running one",
+        reference="not-running",
     )
 
 
