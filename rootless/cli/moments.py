@@ -5,29 +5,29 @@ from __future__ import annotations
 import re
 
 from rootless.cli.args import bad_value
+from rootless.cli.durations import duration_ns
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
-_UNITS_NS = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6}
 _UNIX = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
 _FRACTION = re.compile(r"\.([0-9]+)")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:]+(?:\.[0-9]+)?(?:Z|[-+][0-9:]+)?)?")
+_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})((?:[T ][0-9:]+(?:\.[0-9]+)?)?)((?:[Zz]|[-+][0-9:]+)?)")
 
 
 def parse_moment(text: str, *, option: str, now_ns: int) -> int:
     """Return nanoseconds since the epoch.
 
     Args:
-        text: RFC 3339 ("2013-01-02T13:23:37.000000001Z", shorter forms in local time), seconds since the
-            epoch ("1136073600.5"), or how long ago ("42m", "1h30m").
+        text: RFC 3339 ("2013-01-02T13:23:37.000000001Z"; "2013-01-02" and forms in between; in local time
+            where no zone is named), seconds since the epoch ("1136073600.5"), or how long ago ("42m",
+            "1h30m"; "-42m" is to come).
     Raises:
         UsageError: it is none of these.
     """
     unix = _UNIX.fullmatch(text)
     if unix:
         return int(unix[1]) * 10**9 + int((unix[2] or "").ljust(9, "0"))
-    pieces = _DURATION.findall(text)
-    if pieces and "".join(number + unit for number, unit in pieces) == text:
-        return now_ns - sum(round(float(number) * _UNITS_NS[unit]) for number, unit in pieces)
+    ago_ns = duration_ns(text)
+    if ago_ns is not None:
+        return now_ns - ago_ns
     moment = _parse_date(text)
     if moment is None:
         raise bad_value(
@@ -37,8 +37,12 @@ def parse_moment(text: str, *, option: str, now_ns: int) -> int:
 
 
 def _parse_date(text: str) -> int | None:
-    if not _DATE.fullmatch(text):  # fromisoformat takes much more
+    match = _DATE.fullmatch(text)  # fromisoformat takes much more
+    if match is None:
         return None
+    date, clock, zone = match.groups()
+    if not clock:
+        text = f"{date}T00{zone}"
     from datetime import UTC, datetime
 
     fraction = _FRACTION.search(text)
