@@ -1,7 +1,7 @@
 """The processes of a container, found from outside by its first one. Ring 0.
 
-Nobody keeps a list: processes fork, and the container may make further pid namespaces. A process belongs to it
-when an ancestor is the first process (orphans are given to a process of the same pid namespace, man 7
+Nobody keeps a list: processes fork, and the container may make further pid namespaces. A process belongs to
+it when an ancestor is the first process (orphans are given to a process of the same pid namespace, man 7
 pid_namespaces), or when it was put there from outside, as `exec` does: then its pid namespace is the same.
 """
 
