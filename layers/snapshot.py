@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Snapshots", "Temporary", "remove_tree"]
 
 PREFIX = "tmp-"
+_DRAFT_PREFIX = "draft-"
 UNLOCKED_AGE_S = 24 * 3600
 """Where directories cannot be locked (NFS), a temporary is stale when nothing in its root changed for this
 long."""
@@ -100,19 +101,18 @@ class Snapshots:
         return [chain_id for chain_id in chain_ids if not self.has(chain_id)]
 
     def new_temporary(self) -> Temporary:
-        """Make and lock an empty directory beside the snapshots."""
+        """Make and lock an empty directory beside the snapshots.
+
+        It gets the name that a sweep looks for once it is locked: there is no moment at which it looks stale.
+        """
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
-        while True:
-            path = os.path.join(self.directory, PREFIX + os.urandom(8).hex())
-            try:
-                os.mkdir(path, 0o700)
-                fd = os.open(path, _OPEN)
-            except (FileExistsError, FileNotFoundError):
-                continue  # the name is taken, or a sweep came between mkdir and open
-            _lock(fd)
-            if _is_at(fd, path):
-                return Temporary(path, fd)
-            os.close(fd)  # a sweep came between open and lock
+        name = os.urandom(8).hex()
+        draft, path = (os.path.join(self.directory, prefix + name) for prefix in (_DRAFT_PREFIX, PREFIX))
+        os.mkdir(draft, 0o700)
+        fd = os.open(draft, _OPEN)
+        _lock(fd)
+        os.rename(draft, path)
+        return Temporary(path, fd)
 
     def commit(self, temporary: Temporary | str, chain_id: Digest) -> bool:
         """Give a finished temporary its final name; atomic and, as far as the name goes, durable.
@@ -144,8 +144,12 @@ class Snapshots:
             names = os.listdir(self.directory)
         except FileNotFoundError:
             return []
-        paths = (os.path.join(self.directory, name) for name in names if name.startswith(PREFIX))
-        return [path for path in paths if _is_stale(path)]
+        return [
+            path
+            for name in names
+            for prefix, is_stale in ((PREFIX, _is_stale), (_DRAFT_PREFIX, _is_old_draft))
+            if name.startswith(prefix) and is_stale(path := os.path.join(self.directory, name))
+        ]
 
     def chain_ids(self) -> list[str]:
         """Return the hexadecimal part of the chain ids of all snapshots, complete ones only."""
@@ -187,13 +191,14 @@ def _is_stale(path: str) -> bool:
         os.close(fd)
 
 
+def _is_old_draft(path: str) -> bool:
+    """Tell whether the maker of a draft was killed before it could give the name."""
+    try:
+        return _is_old(os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
 def _is_old(info: os.stat_result) -> bool:
     # ctime: unlike the modification time no image can set it.
     return time.time() - info.st_ctime > UNLOCKED_AGE_S
-
-
-def _is_at(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.lstat(path))
-    except FileNotFoundError:
-        return False
