@@ -7,6 +7,7 @@ COMMANDS = {
         "rootless.cli.doctor",
         "Say what this host can do and what an administrator could change",
     ),
+    "events": ("rootless.cli.events", "Get real time events from the store"),
     "exec": ("rootless.cli.exec", "Execute a command in a running container"),
     "images": ("rootless.cli.images", "List images"),
     "info": ("rootless.cli.info", "Display system-wide information"),
@@ -50,6 +51,6 @@ GROUPS = {
             "remove": "rmi",
         },
     ),
-    "system": ("Manage the engine", {"info": "info"}),
+    "system": ("Manage the engine", {"events": "events", "info": "info"}),
 }
 """group → (one-line description, sub-command → the verb that it is, with the words that it adds)."""
