@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from rootless.engine import records, volumes
+from rootless.engine import records, volume_removal, volumes
 from rootless.errors import StateConflict
 from rootless.model import lifecycle
 from rootless.runtime import userns
@@ -32,9 +32,9 @@ def remove(paths: Paths, container: Container, *, mapping: IdMapping, with_volum
     hidden = records.hide(paths, container)
     doomed = [hidden]
     if with_volumes:
-        doomed += volumes.anonymous_directories(paths, container.spec)
+        doomed += volume_removal.hide_anonymous(paths, container.spec)
     for path in doomed:
-        _delete(paths, path, mapping)
+        delete(paths, path, mapping=mapping)
 
 
 def sweep(paths: Paths, *, mapping: IdMapping) -> None:
@@ -45,11 +45,11 @@ def sweep(paths: Paths, *, mapping: IdMapping) -> None:
                 remove(paths, container, mapping=mapping, with_volumes=True)
             except StateConflict:
                 continue  # somebody has just started it
-    for path in records.list_leftovers(paths):
-        _delete(paths, path, mapping)
+    for path in records.list_leftovers(paths) + volumes.list_leftovers(paths):
+        delete(paths, path, mapping=mapping)
 
 
-def _delete(paths: Paths, path: str, mapping: IdMapping) -> None:
+def delete(paths: Paths, path: str, *, mapping: IdMapping) -> None:
     """Delete a tree unless another process is at it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
