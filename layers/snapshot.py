@@ -2,17 +2,21 @@
 
 KEY names how ids are mapped; a chain id names the layer and all below it. A snapshot that has its final name
 is complete: it was made under a temporary name and renamed. Temporaries are held by a lock on the directory
-itself, which the kernel drops when their maker is killed. Filling one is `layers.apply`'s work. Ring 1.
+itself, which the kernel drops when their maker is killed. One that the power failed upon before it was on
+disk counts as absent: `layers.unsynced`. Filling one is `layers.apply`'s work. Ring 1.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import time
 
+from layers import unsynced
 from layers.removal import remove_tree
+from layers.store.files import remove_if_there, sync_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +86,7 @@ class Snapshots:
 
     def has(self, chain_id: Digest) -> bool:
         """Tell whether the snapshot is there, complete."""
-        return os.path.isdir(self.path(chain_id))
+        return not self.missing((chain_id,))
 
     def lowers(self, chain_ids: Iterable[Digest]) -> list[str]:
         """Return the directories of an image's layers, in the order given: bottom first.
@@ -90,15 +94,19 @@ class Snapshots:
         Raises:
             FileNotFoundError: one is not there.
         """
-        paths = [self.path(chain_id) for chain_id in chain_ids]
-        for path in paths:
-            if not os.path.isdir(path):
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return paths
+        wanted = list(chain_ids)
+        for missing in self.missing(wanted):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path(missing))
+        return [self.path(chain_id) for chain_id in wanted]
 
     def missing(self, chain_ids: Iterable[Digest]) -> list[Digest]:
         """Return those that must still be made, in the order given."""
-        return [chain_id for chain_id in chain_ids if not self.has(chain_id)]
+        doubted = {mark.chain for mark in unsynced.doubted(self.directory)}
+        return [
+            chain_id
+            for chain_id in chain_ids
+            if chain_id.encoded in doubted or not os.path.isdir(self.path(chain_id))
+        ]
 
     def new_temporary(self) -> Temporary:
         """Make and lock an empty directory beside the snapshots.
@@ -115,9 +123,10 @@ class Snapshots:
         return Temporary(path, fd)
 
     def commit(self, temporary: Temporary | str, chain_id: Digest) -> bool:
-        """Give a finished temporary its final name; atomic and, as far as the name goes, durable.
+        """Give a finished temporary its final name; atomic.
 
-        The files must have been written to disk before (the worker of `layers.apply` does).
+        Before that the files were written to disk (the worker of `layers.apply` does it on request), or the
+        snapshot was marked by `unsynced.make` and somebody will call `unsynced.settle`.
 
         Returns:
             False if another process was first: the temporary is as it was, the caller removes it.
@@ -131,12 +140,22 @@ class Snapshots:
             if exc.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 return False
             raise
-        fd = os.open(self.directory, _OPEN)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
         return True
+
+    def hide_doubted(self) -> None:
+        """Make stale temporaries of the snapshots that a power failure may have torn.
+
+        For one process at a time, before it makes snapshots itself.
+        """
+        doubted = unsynced.doubted(self.directory)
+        for mark in doubted:
+            hidden = os.path.join(self.directory, PREFIX + os.urandom(8).hex())
+            with contextlib.suppress(FileNotFoundError):  # it was not made, or its image was removed since
+                os.rename(os.path.join(self.directory, mark.chain), hidden)
+        if doubted:
+            sync_directory(self.directory)  # before the marks go
+        for mark in doubted:
+            remove_if_there(mark.path)
 
     def stale(self) -> list[str]:
         """Return the temporaries that nobody makes any more; `remove_tree` them where ids are mapped."""

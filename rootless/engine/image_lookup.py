@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from layers.errors import AmbiguousImage, ImageNotFound, LayersError
 from layers.manifest import chain_ids
+from layers.snapshot import Snapshots
 from layers.store.directory import ImageLayout
 from rootless.errors import ImageError, NotFound
 
@@ -86,8 +85,7 @@ def keep_images(paths: Paths) -> FileLock:
 
 def missing_snapshots(paths: Paths, key: str, image: LocalImage) -> list[Digest]:
     """Return the chain ids of an image that are not unpacked under an id mapping."""
-    parent = os.path.join(paths.snapshots, key)
-    return [chain for chain in image.chain_ids if not os.path.isdir(os.path.join(parent, chain.encoded))]
+    return Snapshots(paths.snapshots, key).missing(image.chain_ids)
 
 
 def iter_images(paths: Paths) -> Iterator[LocalImage]:

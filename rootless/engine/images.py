@@ -207,6 +207,7 @@ class _Pull:
                 self._fetcher.drop_partials()
             raise
         await trio.to_thread.run_sync(self._name, root, chosen, manifest_bytes, config_bytes)
+        snapshots.settle_later(self._snapshots)
         return PulledImage(
             name=self._source.name,
             image_id=manifest.config.digest,
@@ -293,13 +294,15 @@ class _Pull:
         async with self._workers:
             layer.queued.set()
             async with snapshots.temporary(self._paths, self._snapshots, self._mapping) as tree:
-                request: dict[str, object] = {
-                    "root": tree.path,
-                    "compression": media.compression_of(layer.descriptor.media_type),
-                    "diff_id": layer.diff_id,
-                    "owners": "direct" if self._mapping.mode == "ranges" else "recorded",
-                }
-                unpacked = await self._run_worker(layer, feed, request)
+                async with snapshots.marking(self._snapshots, layer.chain_id) as marked:
+                    request: dict[str, object] = {
+                        "root": tree.path,
+                        "compression": media.compression_of(layer.descriptor.media_type),
+                        "diff_id": layer.diff_id,
+                        "owners": "direct" if self._mapping.mode == "ranges" else "recorded",
+                        "sync": not marked,
+                    }
+                    unpacked = await self._run_worker(layer, feed, request)
                 await trio.to_thread.run_sync(self._snapshots.commit, tree, layer.chain_id)
             layer.plain_bytes = unpacked.plain_bytes
             self._notes.update(dict.fromkeys(unpacked.notes))

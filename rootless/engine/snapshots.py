@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio  # noqa: TID253  the engine's pull side, never on the launch path
 
+from layers import unsynced
 from layers.errors import LayersError
 from layers.locks import FileLock
 from rootless.engine.image_lookup import plain_sizes
@@ -48,10 +49,51 @@ async def temporary(paths: Paths, snapshots: Snapshots, mapping: IdMapping) -> A
                 await _remove(paths, mapping, [made.path])
 
 
+@asynccontextmanager
+async def marking(snapshots: Snapshots, chain_id: Digest) -> AsyncIterator[bool]:
+    """Mark a snapshot as not synced yet while its files are made; commit it after this.
+
+    Yields False where marks do not serve: the files must be synced then.
+    """
+    directory = snapshots.directory
+    marked = unsynced.serves(directory)
+    try:
+        async with trio.open_nursery() as nursery:
+            if marked:
+                nursery.start_soon(trio.to_thread.run_sync, unsynced.make, directory, chain_id)
+            yield marked
+    except BaseException:
+        unsynced.drop(directory, chain_id)
+        raise
+
+
 async def sweep(paths: Paths, snapshots: Snapshots, mapping: IdMapping) -> None:
-    """Remove the temporaries of pulls that were killed."""
+    """Remove the temporaries of pulls that were killed, and what a power failure may have torn."""
+    if unsynced.doubted(snapshots.directory):
+        with FileLock(paths.locks, f"doubted-{mapping.key}.lock"):
+            snapshots.hide_doubted()
     if stale := snapshots.stale():
         await _remove(paths, mapping, stale)
+
+
+def settle_later(snapshots: Snapshots) -> None:
+    """Start a process that syncs what this pull, and killed ones before it, left to be synced.
+
+    It outlives us, without a terminal, pipe or lock of ours. Killed, it leaves its work to the next pull.
+    """
+    import subprocess
+
+    if next(unsynced.marks(snapshots.directory), None) is None:
+        return
+    with suppress(OSError):  # no more processes: the next pull tries again
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "layers.unsynced", snapshots.directory],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
 
 
 def known_sizes(layout: ImageLayout) -> dict[Digest, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from layers import snapshot
+from layers import snapshot, unsynced
 from layers.digest import Digest
 from layers.snapshot import Snapshots, Temporary, remove_tree
 
@@ -82,6 +82,21 @@ def test_temporary_that_is_being_made_is_not_stale_and_one_given_up_is(snapshots
     temporary.close()
     temporary.close()
     assert snapshots.stale() == [temporary.path]
+
+
+def test_temporary_is_not_stale_before_it_is_locked(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hazard: two pulls at once; the sweep of one deletes what the other has just begun."""
+    lock, seen = snapshot._lock, []
+
+    def sweep_first(fd: int) -> bool:
+        seen.append(snapshots.stale())
+        return lock(fd)
+
+    monkeypatch.setattr(snapshot, "_lock", sweep_first)
+    with snapshots.new_temporary():
+        assert seen == [[]]
 
 
 def test_temporary_of_a_killed_process_is_stale(snapshots: Snapshots) -> None:
@@ -214,3 +229,60 @@ def test_remove_tree_of_many_files(tmp_path: Path, files: int) -> None:
     os.close(fd)
     remove_tree(top)
     assert os.listdir(tmp_path) == []
+
+
+def mark(snapshots: Snapshots, chain_id: Digest, boot: str) -> None:
+    directory = os.path.join(snapshots.directory, unsynced.NAME)
+    os.makedirs(directory, exist_ok=True)
+    open(os.path.join(directory, f"{chain_id.encoded}.{boot}.1"), "w").close()
+
+
+def test_snapshot_marked_in_this_boot_is_there_and_settled_after_its_commit(snapshots: Snapshots) -> None:
+    commit(snapshots, TWO)
+    unsynced.make(snapshots.directory, ONE)
+    unsynced.settle(snapshots.directory)
+    assert [found.chain for found in unsynced.marks(snapshots.directory)] == [ONE.encoded]
+    commit(snapshots, ONE)
+    assert snapshots.has(ONE)
+    unsynced.settle(snapshots.directory)
+    assert snapshots.has(ONE)
+    assert sorted(os.listdir(snapshots.directory)) == [ONE.encoded, TWO.encoded]
+
+
+def test_snapshot_marked_in_another_boot_counts_as_absent_and_is_hidden(snapshots: Snapshots) -> None:
+    commit(snapshots, ONE)
+    commit(snapshots, TWO)
+    mark(snapshots, ONE, "another-boot")
+    assert snapshots.missing([ONE, TWO]) == [ONE]
+    unsynced.settle(snapshots.directory)
+    assert not snapshots.has(ONE), "a later sync cannot bring back what was lost"
+    snapshots.hide_doubted()
+    assert snapshots.chain_ids() == [TWO.encoded]
+    assert len(snapshots.stale()) == 1
+    commit(snapshots, ONE)
+    assert snapshots.has(ONE)
+
+
+def test_mark_of_another_boot_without_a_snapshot_is_forgotten(snapshots: Snapshots) -> None:
+    commit(snapshots, TWO)
+    mark(snapshots, ONE, "another-boot")
+    snapshots.hide_doubted()
+    assert list(unsynced.marks(snapshots.directory)) == []
+
+
+def test_mark_of_what_is_not_made_after_all_is_dropped(snapshots: Snapshots) -> None:
+    commit(snapshots, TWO)
+    unsynced.make(snapshots.directory, ONE)
+    unsynced.make(snapshots.directory, TWO)
+    unsynced.drop(snapshots.directory, ONE)
+    assert [found.chain for found in unsynced.marks(snapshots.directory)] == [TWO.encoded]
+
+
+def test_unknown_boot_or_shared_file_system_gets_no_marks(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(snapshots, ONE)
+    monkeypatch.setattr(unsynced, "boot_id", lambda: "")
+    assert not unsynced.serves(snapshots.directory)
+    monkeypatch.undo()
+    assert not unsynced.serves("/proc")
