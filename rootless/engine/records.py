@@ -15,6 +15,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 
+from rootless.engine import events
 from rootless.errors import InternalError, NotFound, StateConflict
 from rootless.linux import procfs
 from rootless.model import lifecycle
@@ -68,7 +69,9 @@ def create(paths: Paths, spec: ContainerSpec) -> Container:
         except BaseException:
             _discard_draft(paths, spec, draft)
             raise
-    return Container(directory, spec, state)
+    container = Container(directory, spec, state)
+    events.record_container(paths, container, "create")
+    return container
 
 
 def load(paths: Paths, container_id: str) -> Container:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from rootless.engine import records, volume_removal, volumes
+from rootless.engine import events, records, volume_removal, volumes
 from rootless.errors import StateConflict
 from rootless.model import lifecycle
 from rootless.runtime import userns
@@ -30,6 +30,7 @@ def remove(paths: Paths, container: Container, *, mapping: IdMapping, with_volum
 
     connect.remove_run_dir(paths, container)
     hidden = records.hide(paths, container)
+    events.record_container(paths, container, "destroy")
     doomed = [hidden]
     if with_volumes:
         doomed += volume_removal.hide_anonymous(paths, container.spec)
