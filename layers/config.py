@@ -43,6 +43,33 @@ class HistoryEntry(Record):
         )
 
 
+class Healthcheck(Record):
+    """HEALTHCHECK of an image. Times are nanoseconds; 0 leaves the choice to the engine.
+
+    Attributes:
+        test: () leaves it to the engine, ("NONE",) switches checks off; else ("CMD", argv…) or
+            ("CMD-SHELL", text).
+    """
+
+    __slots__ = ("interval_ns", "retries", "start_interval_ns", "start_period_ns", "test", "timeout_ns")
+    test: tuple[str, ...]
+    interval_ns: int
+    timeout_ns: int
+    retries: int
+    start_period_ns: int
+    start_interval_ns: int
+
+    def __init__(self, fields: Fields) -> None:
+        self._fill(
+            test=_without_nul(fields, "Test", fields.texts("Test")),
+            interval_ns=_number(fields, "Interval"),
+            timeout_ns=_number(fields, "Timeout"),
+            retries=_number(fields, "Retries"),
+            start_period_ns=_number(fields, "StartPeriod"),
+            start_interval_ns=_number(fields, "StartInterval"),
+        )
+
+
 class ImageConfig(Record):
     """The parsed config of an image.
 
@@ -52,7 +79,7 @@ class ImageConfig(Record):
         env: "NAME=value" strings. entrypoint, cmd, shell: None if absent, which is not the same as ().
         workdir, volumes: absolute and without "..", whatever the image says (CVE-2022-23648).
         exposed_ports: "80/tcp" as written.
-        healthcheck: the raw object, or None.
+        healthcheck: Docker's extension of the document; None if absent.
         diff_ids: digests of the uncompressed layers, bottom first.
         raw: the whole document, with what has no attribute here; do not change it.
     """
@@ -87,7 +114,7 @@ class ImageConfig(Record):
     entrypoint: tuple[str, ...] | None
     env: tuple[str, ...]
     exposed_ports: tuple[str, ...]
-    healthcheck: dict[str, Any] | None
+    healthcheck: Healthcheck | None
     history: tuple[HistoryEntry, ...]
     labels: dict[str, str]
     on_build: tuple[str, ...]
@@ -126,7 +153,7 @@ class ImageConfig(Record):
             labels=run.text_map("Labels"),
             stop_signal=run.text("StopSignal", default=""),
             on_build=run.texts("OnBuild"),
-            healthcheck=_raw(run.child("Healthcheck")),
+            healthcheck=_healthcheck(run.child("Healthcheck")),
             raw=fields.data,
         )
 
@@ -218,5 +245,9 @@ def _without_nul(run: Fields, name: str, texts: tuple[str, ...]) -> tuple[str, .
     return texts
 
 
-def _raw(fields: Fields | None) -> dict[str, Any] | None:
-    return fields.data if fields else None
+def _healthcheck(fields: Fields | None) -> Healthcheck | None:
+    return Healthcheck(fields) if fields else None
+
+
+def _number(fields: Fields, name: str) -> int:
+    return 0 if fields.data.get(name) is None else fields.integer(name)

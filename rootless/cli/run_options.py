@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import os
 
-from rootless.cli import foreground, mount_options, network_options, run_unsupported, values
+from rootless.cli import (
+    foreground,
+    health_options,
+    log_options,
+    mount_options,
+    network_options,
+    run_unsupported,
+    values,
+)
 from rootless.cli.args import bad_value
 from rootless.cli.run_table import PROCESS_OPTIONS, PULL_OPTIONS, TABLE
 from rootless.errors import UsageError, os_error_text
@@ -121,6 +129,8 @@ def spec_from_options(
         devices=tuple(map(values.parse_device, parsed.texts("device"))),
         security=_security(parsed, caller=caller),
         network=network,
+        healthcheck=health_options.parse_healthcheck(parsed, image_config),
+        log=log_options.parse_log(parsed),
         read_only=parsed.flag("read-only"),
         shm_size_bytes=_shm_size(parsed),
         init=parsed.flag("init"),
@@ -149,6 +159,8 @@ def check_conflicts(parsed: Parsed) -> None:
     if parsed.given("attach") and parsed.flag("detach"):
         raise UsageError("conflicting options: --attach and --detach", hint="leave one of them out")
     attached_streams(parsed)
+    health_options.check_conflicts(parsed)
+    log_options.parse_log(parsed)
     run_unsupported.check(parsed)
 
 

@@ -77,6 +77,27 @@ SECURITY_OPTIONS = (
     Option("--uts", help="UTS namespace to use (private, host)"),
     Option("--umask", help="File mode creation mask (octal)"),
 )
+HEALTH_OPTIONS = (
+    Option("--health-cmd", help="Command to run to check health"),
+    Option("--health-interval", metavar="duration", help="Time between running the check (ms|s|m|h)"),
+    Option("--health-retries", kind=INT, help="Consecutive failures needed to report unhealthy"),
+    Option(
+        "--health-start-interval",
+        metavar="duration",
+        help="Time between running the check during the start period (ms|s|m|h)",
+    ),
+    Option(
+        "--health-start-period",
+        metavar="duration",
+        help="Time for the container to initialize, in which failures do not count (ms|s|m|h)",
+    ),
+    Option("--health-timeout", metavar="duration", help="Maximum time to allow one check to run (ms|s|m|h)"),
+    Option("--no-healthcheck", kind=BOOL, help="Disable any container-specified HEALTHCHECK"),
+)
+LOG_OPTIONS = (
+    Option("--log-driver", default="json-file", help="Logging driver: json-file, k8s-file or none"),
+    Option("--log-opt", kind=LIST, help="Log driver options"),
+)
 NETWORK_OPTIONS = (
     Option("--network", "--net", metavar="network", help="Connect a container to a network"),
     Option("--hostname", "-h", help="Container host name"),
@@ -97,6 +118,8 @@ TABLE = Command(
     + PULL_OPTIONS
     + IDENTITY_OPTIONS
     + COMMAND_OPTIONS
+    + HEALTH_OPTIONS
+    + LOG_OPTIONS
     + STORAGE_OPTIONS
     + SECURITY_OPTIONS
     + NETWORK_OPTIONS

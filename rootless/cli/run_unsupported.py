@@ -6,7 +6,7 @@ would make it another container than the one asked for is refused. Ring 1.
 
 from __future__ import annotations
 
-from rootless.cli import values
+from rootless.cli import log_options, values
 from rootless.cli.args import BOOL, INT, LIST, Option, bad_value
 from rootless.errors import UsageError
 
@@ -52,26 +52,18 @@ LIMIT_OPTIONS = (
 _SIZES = ("memory", "memory-reservation", "memory-swap", "kernel-memory")
 _UNLIMITED = ("", "0", "-1", "false")
 
-HEALTH_OPTIONS = (
-    *(
-        Option(f"--health-{name}", hidden=True)
-        for name in ("cmd", "interval", "retries", "start-interval", "start-period", "timeout")
-    ),
-)
 IGNORED_OPTIONS = (
-    *(Option(f"--{name}", kind=LIST, hidden=True) for name in ("annotation", "log-opt", "storage-opt")),
+    *(Option(f"--{name}", kind=LIST, hidden=True) for name in ("annotation", "storage-opt")),
     Option("--runtime", hidden=True),
     Option("--volume-driver", hidden=True),
 )
 SILENT_OPTIONS = (
-    Option("--no-healthcheck", kind=BOOL, hidden=True),  # none is run
     Option("--disable-content-trust", kind=BOOL, hidden=True),  # Docker's default
 )
 
 FIXED = {
     "cgroupns": (("", "private"), "a container has a cgroup namespace of its own"),
     "isolation": (("", "default"), "there is one way of isolation"),
-    "log-driver": (("", "json-file"), "`rootless logs` reads it; with a service manager leave -d out"),
     "pid": (("", "private"), "a container has its own processes; `rootless exec` enters it"),
     "restart": (
         ("", "no"),
@@ -99,7 +91,6 @@ REFUSED = {
 
 OPTIONS = (
     *LIMIT_OPTIONS,
-    *HEALTH_OPTIONS,
     *IGNORED_OPTIONS,
     *SILENT_OPTIONS,
     *(Option(f"--{name}", hidden=True) for name in FIXED),
@@ -132,13 +123,12 @@ def notices(parsed: Parsed) -> list[str]:
     lines = []
     for options, text in (
         (LIMIT_OPTIONS, "not enforced on this container"),
-        (HEALTH_OPTIONS, "no healthcheck is run"),
         (IGNORED_OPTIONS, "without effect"),
     ):
         names = [f"--{option.key}" for option in options if _limits(parsed, option)]
         if names:
             lines.append(f"{text}: {', '.join(names)}")
-    return lines
+    return lines + log_options.notices(parsed)
 
 
 def _limits(parsed: Parsed, option: Option) -> bool:

@@ -24,6 +24,7 @@ def image(**changes):
         "entrypoint": None,
         "env": ("PATH=/image/bin", "A=image"),
         "exposed_ports": (),
+        "healthcheck": None,
         "labels": {},
         "stop_signal": "",
         "user": "",

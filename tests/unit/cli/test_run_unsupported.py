@@ -48,5 +48,5 @@ def test_option_that_would_change_the_container_is_refused_with_a_way_out(option
 
 def test_hidden_options_are_not_in_the_help() -> None:
     text = run_options.TABLE.help_text()
-    assert "--health-cmd" not in text
+    assert "--sysctl" not in text
     assert "--memory" in text

@@ -296,7 +296,7 @@ def test_config_is_read_in_full() -> None:
             "Labels": {"a": "b", "c": None},
             "StopSignal": "SIGQUIT",
             "Shell": [],
-            "Healthcheck": {"Test": ["CMD", "true"]},
+            "Healthcheck": {"Test": ["CMD", "true"], "Interval": 30 * 10**9, "Retries": None},
             "OnBuild": ["RUN x"],
         },
         "rootfs": {"type": "layers", "diff_ids": [DIGEST]},
@@ -314,11 +314,21 @@ def test_config_is_read_in_full() -> None:
     assert config.exposed_ports == ("80/tcp",)
     assert config.labels == {"a": "b"}
     assert config.stop_signal == "SIGQUIT"
-    assert config.healthcheck == {"Test": ["CMD", "true"]}
+    assert config.healthcheck is not None
+    assert config.healthcheck.test == ("CMD", "true")
+    assert (config.healthcheck.interval_ns, config.healthcheck.start_interval_ns) == (30 * 10**9, 0)
     assert config.on_build == ("RUN x",)
     assert config.diff_ids == (DIGEST,)
     assert [step and step.created_by for step in config.layer_history()] == ["ADD"]
     assert config.raw == document
+
+
+@pytest.mark.parametrize(
+    "healthcheck", [3, {"Test": "curl"}, {"Interval": "30s"}, {"Timeout": -1}, {"Retries": True}]
+)
+def test_config_healthcheck_that_is_malformed_is_refused(healthcheck: object) -> None:
+    with pytest.raises(InvalidManifest, match="Healthcheck"):
+        parse_config(config_json(Healthcheck=healthcheck))
 
 
 def test_config_history_that_does_not_fit_is_left_out() -> None:
