@@ -5,6 +5,7 @@ Those of users, storage and network are in `engine.diagnosis`, which calls these
 
 from __future__ import annotations
 
+from rootless.engine import remedies
 from rootless.model.check import LIMITED, MISSING, OK, Check
 
 TYPE_CHECKING = False
@@ -74,29 +75,22 @@ def ptrace(survey: Survey) -> Check:
 
 def cgroups(survey: Survey) -> Check:
     name, meaning = "cgroups", "limits on memory, processors and the number of processes"
-    useful = [name for name in ("cpu", "memory", "pids") if name in survey.controllers]
-    if len(useful) == 3:
-        return Check(
-            name=name, status=OK, detail=f"v2, delegated: {' '.join(survey.controllers)}", meaning=meaning
-        )
+    given = " ".join(survey.controllers)
+    if {"cpu", "memory", "pids"} <= set(survey.controllers):
+        return Check(name=name, status=OK, detail=f"v2, delegated: {given}", meaning=meaning)
     reason = {
-        "v2": f"v2, delegated to this user: {' '.join(survey.controllers) or 'nothing'}",
+        "v2": f"v2, delegated to this user: {given or 'nothing'}",
         "hybrid": "v1 with an empty v2 (hybrid): nothing can be delegated to this user",
         "v1": "v1: nothing can be delegated to this user",
         "none": "no cgroup file system is mounted",
     }[survey.cgroups]
-    remedy = (
-        "sudo systemctl edit user@.service, with [Service] Delegate=cpu cpuset io memory pids"
-        if survey.cgroups == "v2"
-        else "boot with systemd.unified_cgroup_hierarchy=1"
-    )
     return Check(
         name=name,
         status=LIMITED,
         detail=reason,
         meaning=meaning,
-        remedy=remedy,
-        meanwhile="containers have no limits of their own; --ulimit works",
+        remedy=remedies.cgroups(survey.cgroups),
+        meanwhile="limits are approximated where that is possible, and `run` says which; --ulimit works",
     )
 
 

@@ -116,6 +116,13 @@ def user_namespaces(restriction: str, *, executable: str) -> str:
     return commands.get(restriction, unknown)
 
 
+def cgroups(version: str) -> str:
+    """Return what gives users control of their cgroups; `version` as in `linux.cgroups.find_version`."""
+    if version == "v2":
+        return "sudo systemctl edit user@.service, with [Service] Delegate=cpu cpuset io memory pids"
+    return "boot with systemd.unified_cgroup_hierarchy=1"
+
+
 def device(path: str) -> str:
     """Return what makes /dev/fuse or /dev/net/tun usable for everybody."""
     module = {"/dev/fuse": "fuse", "/dev/net/tun": "tun"}[path]

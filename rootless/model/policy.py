@@ -124,3 +124,18 @@ class Limits(Value):
         self.pids = pids
         self.oom_score_adj = oom_score_adj
         self.required = required
+
+
+def parse_cpuset(text: str) -> frozenset[int]:
+    """Return the numbers in a list of CPUs, "0-2,5" (man 7 cpuset); ValueError for anything else."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not _is_number(first) or (dash and not (_is_number(last) and int(first) <= int(last))):
+            raise ValueError(f"not a list of CPUs: {text}")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 6

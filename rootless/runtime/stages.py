@@ -111,7 +111,7 @@ class Launched:
             )
 
 
-def start(plan: Plan, *, stdio: Stdio) -> Launched:
+def start(plan: Plan, *, stdio: Stdio, cgroup_fd: int = -1) -> Launched:
     """Make a container and return while its file system is being mounted.
 
     Its namespaces exist and ids are mapped: the network can be set up at the same time, through
@@ -119,6 +119,7 @@ def start(plan: Plan, *, stdio: Stdio) -> Launched:
 
     Args:
         stdio: the caller's descriptors for the program's 0, 1 and 2; unused with a terminal.
+        cgroup_fd: directory of the cgroup that the container is born into, -1 for that of the caller.
     Raises:
         RootlessError: nothing has been made, or it is gone.
     """
@@ -128,9 +129,9 @@ def start(plan: Plan, *, stdio: Stdio) -> Launched:
     monitor_end, child_end = handshake.channel()
     try:
         if plan.mapping.mode == "ranges" or plan.fuse or plan.network_owner:
-            pid = outer.start(plan, lambda flags: _clone_init(plan, flags, child_end, stdio))
+            pid = outer.start(plan, lambda flags: _clone_init(plan, flags, child_end, stdio, cgroup_fd))
         else:
-            pid = _clone_init(plan, plan.clone_flags, child_end, stdio)
+            pid = _clone_init(plan, plan.clone_flags, child_end, stdio, cgroup_fd)
             _map_single(plan, pid)
     except BaseException:
         monitor_end.close()
@@ -151,10 +152,14 @@ def _map_single(plan: Plan, pid: int) -> None:
         raise userns.refusal(exc) from exc
 
 
-def _clone_init(plan: Plan, flags: int, channel: socket, stdio: Stdio) -> int:
-    """Make the first process; returns in its parent alone."""
+def _clone_init(plan: Plan, flags: int, channel: socket, stdio: Stdio, cgroup_fd: int) -> int:
+    """Make the first process; returns in its parent alone.
+
+    Its cgroup namespace follows in `_Init.run`: the root of one that clone makes is the parent's cgroup.
+    """
+    flags &= ~const.CLONE_NEWCGROUP
     try:
-        pid = calls.clone(flags)
+        pid = calls.clone(flags) if cgroup_fd < 0 else calls.clone_into(flags, cgroup_fd)
     except OSError as exc:
         raise userns.refusal(exc) from exc
     if pid == 0:
@@ -184,6 +189,7 @@ class _Init:
         calls.prctl(const.PR_SET_PDEATHSIG, _SIGKILL)
         process.close_others((self.channel.fileno(), *self.stdio))
         handshake.expect(self.channel, handshake.MAPPED)
+        calls.unshare(self.plan.clone_flags & const.CLONE_NEWCGROUP)
         os.umask(0)
         proc_fd = os.open("/proc/self", const.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._execute_plan()

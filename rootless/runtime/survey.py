@@ -11,8 +11,9 @@ import fcntl
 import os
 import signal
 
-from rootless.linux import calls, const, mountinfo
+from rootless.linux import calls, cgroups, const, mountinfo
 from rootless.model.value import Value
+from rootless.runtime.cgroups import find_home
 
 _NETWORK_FILE_SYSTEMS = frozenset(
     (
@@ -126,31 +127,14 @@ def take_survey(store: str, run: str) -> Survey:
     )
 
 
-def parse_own_cgroup(text: bytes) -> str:
-    """Return this process's path in the unified hierarchy, from /proc/self/cgroup; "" without one."""
-    for line in text.splitlines():
-        if line.startswith(b"0::"):
-            return os.fsdecode(line[3:])
-    return ""
-
-
 def _cgroups() -> tuple[str, tuple[str, ...]]:
-    """Return the version, and the controllers that this user may hand to children of the own cgroup."""
-    root = "/sys/fs/cgroup"
-    version = "none"
-    if os.path.exists(f"{root}/cgroup.controllers"):
-        version = "v2"
-    elif os.path.exists(f"{root}/unified/cgroup.controllers"):
-        version = "hybrid"
-    elif os.path.isdir(root) and os.listdir(root):
-        version = "v1"
-    if version != "v2":
-        return version, ()
-    own = root + parse_own_cgroup(_text("/proc/self/cgroup").encode())
-    # moving processes within a delegated tree needs its top, too (kernel: cgroup-v2.rst, "Delegation")
-    if not os.access(os.path.join(own, "cgroup.procs"), os.W_OK) or not os.access(own, os.W_OK):
-        return version, ()
-    return version, tuple(_text(os.path.join(own, "cgroup.controllers")).split())
+    """Return the version, and the controllers that containers of this user can have."""
+    try:
+        version = cgroups.find_version(cgroups.read_mounts())
+    except (OSError, ValueError):
+        return "none", ()
+    home = find_home()
+    return version, () if home is None else tuple(sorted(home.controllers))
 
 
 def _landlock() -> int:

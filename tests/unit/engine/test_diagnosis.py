@@ -7,7 +7,7 @@ from rootless.engine.diagnosis import Surroundings
 from rootless.model.check import LIMITED, MISSING, OK, Check
 from rootless.model.host import HostFacts
 from rootless.runtime import restrictions
-from rootless.runtime.survey import Survey, parse_own_cgroup
+from rootless.runtime.survey import Survey
 from tests.unit.engine.test_modes import facts
 
 AROUND = Surroundings(executable="/opt/env/bin/python3.12", subuid="root:100000:65536\n", subgid="")
@@ -153,8 +153,3 @@ def test_every_limit_is_explained():
 )
 def test_version_of_a_kernel_release(release, expected):
     assert kernel_checks.version(release) == expected
-
-
-def test_parse_own_cgroup_is_the_unified_one():
-    assert parse_own_cgroup(b"9:name=systemd:/a\n0::/user.slice/x\n") == "/user.slice/x"
-    assert parse_own_cgroup(b"9:name=systemd:/a\n") == ""
