@@ -74,6 +74,10 @@ class Reference(Record):
             _refuse(f"it is longer than {_MAX_TEXT} characters", text)
         if is_encoded_digest(text):
             _refuse("64 hexadecimal digits are an image id, not a name", text)
+        scheme, is_url, address = text.partition("://")
+        if is_url and scheme in ("http", "https"):
+            plain = ", with --tls-verify=false if its registry has no TLS" if scheme == "http" else ""
+            _refuse("names of images have no http:// or https://", text, hint=f"write `{address}`{plain}")
         rest, at, digest_text = text.partition("@")
         name, tag = _split_tag(rest)
         domain, path = _split_domain(name)
@@ -200,5 +204,5 @@ def _check_tag(tag: str, whole: str) -> None:
 _TAG_EXTRA = str.maketrans("", "", "_.-")
 
 
-def _refuse(problem: str, text: object) -> NoReturn:
-    raise InvalidReference(f"invalid reference: {problem}", on=str(text)[:160])
+def _refuse(problem: str, text: object, *, hint: str = "") -> NoReturn:
+    raise InvalidReference(f"invalid reference: {problem}", on=str(text)[:160], hint=hint)

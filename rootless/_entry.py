@@ -14,6 +14,7 @@ from rootless.errors import (
     EXIT_SIGNAL_BASE,
     HelpRequested,
     InternalError,
+    NotFound,
     RootlessError,
     UsageError,
     os_error_text,
@@ -67,8 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command, rest = _resolve(command, rest)
         if command in ("", "help", "--help", "-h"):
             code = _print_help(rest)
+        elif command in ("--version", "-v"):
+            code = _print_version()
         else:
-            code = _dispatch("version" if command in ("--version", "-v") else command, rest, options)
+            code = _dispatch(command, rest, options)
         _flush()
         return code
     except HelpRequested as help_requested:
@@ -185,7 +188,9 @@ def _from_bug(exc: Exception) -> InternalError:
 def _print_help(rest: list[str]) -> int:
     from rootless.cli import COMMANDS
 
-    if rest and rest[0] in COMMANDS:
+    if rest and not rest[0].startswith("-"):
+        if rest[0] not in COMMANDS:
+            raise NotFound(f"unknown command: {rest[0]}", hint=_suggest_command(rest[0], list(COMMANDS)))
         return _dispatch(rest[0], ["--help"], GlobalOptions())
     width = max(map(len, COMMANDS))
     print(USAGE + "\n\nCommands:")
@@ -194,6 +199,14 @@ def _print_help(rest: list[str]) -> int:
     print("\nOptions:\n  --root DIR         Keep images and containers there ($ROOTLESS_ROOT)")
     print("  --log-level LEVEL  debug: print the plan of each container")
     print("\n`rootless COMMAND --help` describes one command.")
+    return 0
+
+
+def _print_version() -> int:
+    """Print the one line that `docker --version` prints."""
+    from rootless import __version__
+
+    print(f"rootless version {__version__}")
     return 0
 
 

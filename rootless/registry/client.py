@@ -7,6 +7,7 @@ nothing of images or tokens: `transport.docker` does.
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -294,9 +295,11 @@ def _connection_error(exc: Exception, on: str) -> RegistryError:
             )
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
-            return NetworkFault(
-                f"cannot talk TLS: {cause.reason or 'handshake failed'}", on=on, reference="tls"
+            reason = (cause.reason or "handshake failed").replace("_", " ").lower()
+            hint = (
+                "does it speak plain HTTP? --tls-verify=false tries that too" if "version" in reason else None
             )
+            return NetworkFault(f"cannot talk TLS: {reason}", on=on, hint=hint, reference="tls")
     if isinstance(exc, httpx2.ProxyError):
         return NetworkFault(f"cannot connect through the proxy: {exc}", on=on)
     if isinstance(exc, httpx2.ConnectError):
@@ -305,8 +308,16 @@ def _connection_error(exc: Exception, on: str) -> RegistryError:
         fault.connecting = True
         return fault
     if isinstance(exc, httpx2.RemoteProtocolError):
-        return NetworkFault(f"connection broke: {str(exc)[:200]}", on=on, reference="registry-protocol")
+        return NetworkFault(
+            f"connection broke: {_protocol_problem(str(exc))}", on=on, reference="registry-protocol"
+        )
     return NetworkFault(f"connection broke: {_reason(causes)}", on=on)
+
+
+def _protocol_problem(text: str) -> str:
+    if "without sending a response" in text:
+        return "it was closed without an answer"
+    return "the answer is not HTTP" if "bytearray(" in text else text[:200]
 
 
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:
@@ -323,7 +334,10 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 def _reason(causes: list[BaseException]) -> str:
+    """Return the innermost cause in the system's words, without those that libraries put around it."""
     for cause in reversed(causes):
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror if cause.errno and cause.errno < 0 else os_error_text(cause)
+        if isinstance(cause, OSError) and cause.errno:
+            if cause.errno < 0:  # of getaddrinfo
+                return cause.strerror or str(cause)
+            return os_error_text(OSError(cause.errno, os.strerror(cause.errno)))
     return str(causes[0])[:200] or type(causes[0]).__name__

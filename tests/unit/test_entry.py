@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from rootless import _entry
+from rootless import __version__, _entry
 from rootless.cli import COMMANDS
 from rootless.errors import HelpRequested, NotFound, UsageError
 
@@ -57,6 +57,22 @@ def test_wrong_words_before_the_command_exit_with_125(words, message, capsys):
 def test_mistyped_command_is_guessed(capsys):
     _entry.main(["isnpect"])
     assert "Did you mean `inspect`?" in capsys.readouterr().err
+
+
+def test_help_of_an_unknown_command_is_an_error(capsys):
+    assert _entry.main(["help", "imges"]) == 1
+    assert capsys.readouterr() == (
+        "",
+        "error: unknown command: imges\n"
+        "  hint: Did you mean `images`? `rootless --help` lists the commands\n"
+        "  [not-found]\n",
+    )
+
+
+@pytest.mark.parametrize("option", ["--version", "-v"])
+def test_version_option_prints_one_line(option, capsys):
+    assert _entry.main([option]) == 0
+    assert capsys.readouterr().out == f"rootless version {__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,19 @@ def test_familiar_repository_is_never_mistaken_for_an_image_id() -> None:
     assert reference.familiar_repository == f"library/{HEX}"
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("https://quay.io/a/b:1", "write `quay.io/a/b:1`"),
+        ("http://host:5000/x", "write `host:5000/x`, with --tls-verify=false if its registry has no TLS"),
+    ],
+)
+def test_url_is_refused_with_the_name_that_was_meant(text: str, hint: str) -> None:
+    with pytest.raises(InvalidReference, match="no http:// or https://") as caught:
+        Reference.parse(text)
+    assert caught.value.hint == hint
+
+
 def test_a_domain_that_would_read_as_a_path_is_refused() -> None:
     with pytest.raises(InvalidReference):
         Reference(domain="myhost", path="x")
