@@ -9,7 +9,7 @@ import os
 
 from rootless.engine import launch
 from rootless.engine import session as wire
-from rootless.errors import InternalError, RootlessError
+from rootless.errors import EXIT_NOT_EXECUTABLE, InternalError, RootlessError, RuntimeSetupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def start(
         try:
             code = _run(container, process, minder, security=security, mapping=mapping)
         except RootlessError as exc:
+            if isinstance(exc, RuntimeSetupError) and exc.exit_code is None:
+                exc.exit_code = EXIT_NOT_EXECUTABLE  # Docker's, for whatever keeps the command from running
             minder.send_failure(exc)
         except Exception as exc:  # a bug must be told: there is no terminal behind this process
             minder.send_failure(InternalError(f"cannot execute: {type(exc).__name__}: {exc}"))

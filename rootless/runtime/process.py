@@ -21,6 +21,7 @@ import errno
 import gc
 import os
 import signal
+import stat
 
 from rootless.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, RuntimeSetupError, os_error_text
 from rootless.linux import calls, const
@@ -100,13 +101,13 @@ class Entrance:
             else:
                 fd = open_in_root(root_fd, self.plan.cwd, const.O_PATH | os.O_DIRECTORY)
         except OSError as exc:
-            raise _failure("enter the working directory", exc, on=self.plan.cwd) from exc
+            raise _directory_failure(exc, self.plan.cwd) from exc
         try:
             os.fchdir(fd)
             inside = os.getcwd().startswith("/")  # the kernel says "(unreachable)/…" for what is outside
         except OSError as exc:
             if exc.errno != errno.ENOENT:
-                raise _failure("enter the working directory", exc, on=self.plan.cwd) from exc
+                raise _directory_failure(exc, self.plan.cwd) from exc
             inside = False
         finally:
             os.close(fd)
@@ -302,9 +303,25 @@ def _write(dir_fd: int, name: str, data: bytes) -> None:
         os.close(fd)
 
 
-def _failure(what: str, exc: OSError, *, on: str | None = None) -> RuntimeSetupError:
+def _failure(what: str, exc: OSError) -> RuntimeSetupError:
     return RuntimeSetupError(
-        f"cannot {what}: {os_error_text(exc)}", on=on or exc.filename, reference="process-setup"
+        f"cannot {what}: {os_error_text(exc)}", on=exc.filename, reference="process-setup"
+    )
+
+
+def _directory_failure(exc: OSError, path: str) -> RuntimeSetupError:
+    """Return the error with the exit code that Docker has for it (moby daemon/errors.go)."""
+    hints = {
+        errno.ENOENT: "the container has no such directory; -w names another",
+        errno.ENOTDIR: "it, or a part of the way to it, is a file; -w names another",
+        errno.EACCES: "this user may not enter it; -u or -w name another",
+    }
+    return RuntimeSetupError(
+        f"cannot enter the working directory: {os_error_text(exc)}",
+        on=path,
+        hint=hints.get(exc.errno or 0),
+        reference="process-setup",
+        exit_code=EXIT_NOT_FOUND if exc.errno in (errno.ENOENT, errno.ENOTDIR) else EXIT_NOT_EXECUTABLE,
     )
 
 
@@ -322,13 +339,26 @@ def _exec_failure(name: str, error: OSError | None) -> RuntimeSetupError:
         return RuntimeSetupError(
             f"cannot run `{name}`: {where}", reference="command-not-found", exit_code=EXIT_NOT_FOUND
         )
-    hints = {
-        errno.ENOEXEC: "the file is for another architecture, or a script without a #! line",
-        errno.EACCES: "it is a directory, or not executable for this user",
-    }
+    hint = None
+    if error.errno == errno.ENOEXEC:
+        hint = "the file is for another architecture, or a script without a #! line"
+    elif error.errno == errno.EACCES:
+        hint = _access_hint(error.filename)
     return RuntimeSetupError(
         f"cannot run `{name}`: {os_error_text(error)}",
-        hint=hints.get(error.errno or 0),
+        hint=hint,
         reference="command-not-executable",
         exit_code=EXIT_NOT_EXECUTABLE,
     )
+
+
+def _access_hint(path: str) -> str:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return "this user may not enter a directory on the way to it"
+    if stat.S_ISDIR(mode):
+        return "it is a directory"
+    if not mode & 0o111:
+        return "the file is not executable: chmod +x it, or name its interpreter, as in `sh FILE`"
+    return "this user may not execute it or its interpreter, or one lies on a mount with noexec"

@@ -175,6 +175,15 @@ def test_exec_exit_codes(product: Product, busybox: str, code: int, command: lis
     product.fail(code, "exec", container, *command)
 
 
+def test_exec_whose_command_cannot_start_has_dockers_exit_code(product: Product, busybox: str) -> None:
+    container = detached(product, busybox, "sleep", "1000")
+    assert "-w names another" in product.fail(127, "exec", "-w", "/none", container, "true").err
+    assert "no such user" in product.fail(126, "exec", "-u", "nobody-here", container, "true").err
+    product.fail(1, "exec", "no-such-container", "true")
+    product.run("stop", "-t0", container)
+    assert "is not running" in product.fail(1, "exec", container, "true").err
+
+
 @pytest.mark.parametrize("left_behind", ["sleep 1000", "yes", "while echo tick; do sleep 1; done"])
 def test_exec_ends_although_a_process_it_left_holds_its_output(
     product: Product, busybox: str, left_behind: str

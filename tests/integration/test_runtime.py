@@ -372,18 +372,18 @@ def test_setgroups_is_denied_where_one_id_is_mapped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "code", "message"),
+    ("argv", "code", "message", "hint"),
     [
-        (["nosuch"], 127, "cannot run `nosuch`: executable file not found in $PATH"),
-        (["/no/such"], 127, "cannot run `/no/such`: no such file or directory"),
-        (["/etc/passwd"], 126, "cannot run `/etc/passwd`: Permission denied (EACCES)"),
-        (["/etc"], 126, "cannot run `/etc`: Permission denied (EACCES)"),
-        (["/bin/garbage"], 126, "cannot run `/bin/garbage`: Exec format error (ENOEXEC)"),
-        (["/bin/orphan"], 127, "cannot run `/bin/orphan`: no such file or directory"),
+        (["nosuch"], 127, "cannot run `nosuch`: executable file not found in $PATH", ""),
+        (["/no/such"], 127, "cannot run `/no/such`: no such file or directory", ""),
+        (["/etc/passwd"], 126, "cannot run `/etc/passwd`: Permission denied (EACCES)", "chmod +x"),
+        (["/etc"], 126, "cannot run `/etc`: Permission denied (EACCES)", "it is a directory"),
+        (["/bin/garbage"], 126, "cannot run `/bin/garbage`: Exec format error (ENOEXEC)", "architecture"),
+        (["/bin/orphan"], 127, "cannot run `/bin/orphan`: no such file or directory", "interpreter"),
     ],
 )
 def test_program_that_cannot_run_is_named_with_dockers_exit_code(
-    box: Box, argv: list[str], code: int, message: str
+    box: Box, argv: list[str], code: int, message: str, hint: str
 ) -> None:
     (box.image / "bin/garbage").write_bytes(b"\0\1\2")
     (box.image / "bin/orphan").write_text("#!/no/interpreter\n")
@@ -391,6 +391,7 @@ def test_program_that_cannot_run_is_named_with_dockers_exit_code(
         (box.image / "bin" / name).chmod(0o755)
     error = box.fail(*argv)
     assert (error["message"], error["exit_code"]) == (message, code)
+    assert hint in (error["hint"] or "")
 
 
 def test_missing_bind_source_is_named(box: Box) -> None:
@@ -680,6 +681,8 @@ def test_exec_of_a_missing_program_is_127(box: Box) -> None:
 def test_exec_in_a_missing_directory_is_an_error(box: Box) -> None:
     error = box.fail("sleep", "20", execs=(Process(argv=("true",), env=("PATH=/bin",), cwd="/none"),))
     assert error["message"] == "cannot enter the working directory: No such file or directory (ENOENT)"
+    assert "no such directory" in error["hint"]
+    assert error["exit_code"] == 127
 
 
 def test_exec_into_a_container_that_replaced_its_pts_is_an_error(box: Box) -> None:
