@@ -134,6 +134,15 @@ def acceptable(platform: Platform) -> list[Platform]:
     return [Platform(platform.os, platform.architecture, v) for v in _variants(platform)]
 
 
+def is_native(platform: Platform) -> bool:
+    """Tell whether this machine's kernel runs programs of an image by itself; True where the image is mute.
+
+    The level of the processor is left out: it would cost the reading of /proc/cpuinfo.
+    """
+    here = Platform("linux", os.uname().machine)
+    return platform.os in ("", here.os) and platform.architecture in ("", here.architecture)
+
+
 def amd64_level(flags: Iterable[str]) -> str:
     """Return "", "v2", "v3" or "v4" for the flags of /proc/cpuinfo."""
     have = set(flags)

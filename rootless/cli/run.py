@@ -14,6 +14,7 @@ from rootless.paths import find_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from layers.platforms import Platform
     from rootless._entry import GlobalOptions
     from rootless.cli.args import Parsed
     from rootless.engine.image_lookup import LocalImage
@@ -71,6 +72,8 @@ def _create(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key
 
     with image_lookup.keep_images(paths):  # until the record says that this one is in use
         image = _ensure_image(paths, parsed, options, mapping_key=mapping_key)
+        if not parsed.given("platform"):
+            _warn_of_platform(image.config.platform)
         for attempt in range(_NAME_ATTEMPTS):
             spec = _make_spec(paths, parsed, image)
             foreground.check_terminal(spec.process)
@@ -115,6 +118,20 @@ def _ensure_image(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mappi
     words += ["--quiet"] if parsed.flag("quiet") else []
     _pull_in_child(options, name, *words)
     return image_lookup.find_image(paths, name, snapshots_key=mapping_key)
+
+
+def _warn_of_platform(platform: Platform) -> None:
+    """Say in Docker's words why the image may not run here."""
+    from layers import platforms
+    from rootless.cli import foreground
+
+    if not platforms.is_native(platform):
+        here = platforms.Platform("linux", os.uname().machine)
+        foreground.notice(
+            f"The requested image's platform ({platform}) does not match the detected host platform ({here})"
+            " and no specific platform was requested",
+            level="WARNING",
+        )
 
 
 def _pull_in_child(options: GlobalOptions, name: str, *words: str, silent: bool = False) -> None:

@@ -121,6 +121,17 @@ def test_failure_of_the_engine_is_125(product: Product, busybox: str, words: tup
     assert product.containers() == []
 
 
+def test_image_of_another_platform_is_warned_of_unless_it_was_asked_for(
+    product: Product, registry: Registry, tmp_path: Path
+) -> None:
+    layout = Layout(tmp_path)
+    layout.image("1", [busybox_layer()], architecture="s390x")
+    name = layout.push("1", f"{registry.address}/foreign:1")
+    warning = "WARNING: The requested image's platform (linux/s390x) does not match"
+    assert warning in product.run(*QUICK, name, "true").err
+    assert "WARNING" not in product.run(*QUICK, "--platform", "linux/s390x", name, "true").err
+
+
 def test_container_is_root_in_its_own_eyes(product: Product, busybox: str) -> None:
     assert product.run(*QUICK, busybox, "id").out == "uid=0(root) gid=0(root) groups=0(root)\n"
 
