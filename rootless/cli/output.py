@@ -23,6 +23,7 @@ _MAX_COLUMNS = 100
 """Further ones stay unaligned: a template may hold any number of tabs, the stack may not."""
 
 _SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
 _DAY = 24
@@ -79,14 +80,24 @@ def print_rows(
         quiet: the only field to print, one a line; it wins over everything but an explicit format.
     """
     if quiet and not form:
-        text = "".join(f"{row[quiet]}\n" for row in rows)
-    elif form in ("", "table"):
-        text = table([[headers[c] for c in columns], *([row[c] for c in columns] for row in rows)])
-    elif form == "json":
-        text = "".join(_json_line(row) for row in rows)
+        write("".join(f"{row[quiet]}\n" for row in rows))
     else:
-        text = _templated(rows, headers, form)
-    write(text)
+        write(rows_text(rows, headers=headers, columns=columns, form=form))
+
+
+def rows_text(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    headers: Mapping[str, Any],
+    columns: Sequence[str],
+    form: str = "",
+) -> str:
+    """Return records as `--format` asks; arguments as for `print_rows`."""
+    if form in ("", "table"):
+        return table([[headers[c] for c in columns], *([row[c] for c in columns] for row in rows)])
+    if form == "json":
+        return "".join(_json_line(row) for row in rows)
+    return _templated(rows, headers, form)
 
 
 def table(rows: Iterable[Sequence[Any]]) -> str:
@@ -114,6 +125,16 @@ def human_size(size_bytes: float) -> str:
     # 999.9 rounds to 1000, which %.3g would show as 1e+03
     digits = f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
     return digits + _SIZE_UNITS[unit]
+
+
+def human_binary_size(size_bytes: float) -> str:
+    """Return "77.8MiB": four digits, units of 1024 (go-units BytesSize)."""
+    value = float(size_bytes)
+    unit = 0
+    while value >= 1024 and unit < len(_BINARY_UNITS) - 1:
+        value /= 1024
+        unit += 1
+    return f"{value:.4g}" + _BINARY_UNITS[unit]
 
 
 def human_duration(seconds: float) -> str:

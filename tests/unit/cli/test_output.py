@@ -153,3 +153,11 @@ def test_filters_collect_values_by_name():
 def test_bad_filter_is_a_usage_error(text):
     with pytest.raises(UsageError):
         output.parse_filters([text], known=("id", "label"))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0B"), (1023, "1023B"), (1536, "1.5KiB"), (1 << 30, "1GiB"), (7985721344, "7.437GiB")],
+)
+def test_binary_sizes_have_four_digits(size: int, text: str) -> None:
+    assert output.human_binary_size(size) == text
