@@ -22,8 +22,9 @@ SOURCES = {
     "containers": f"{PROGRAM} ps -a --format '{{{{.Names}}}}'",
     "running": f"{PROGRAM} ps --format '{{{{.Names}}}}'",
     "images": f"{PROGRAM} images --format '{{{{.Repository}}}}:{{{{.Tag}}}}'",
+    "volumes": f"{PROGRAM} volume ls -q",
     "objects": f"{PROGRAM} ps -a --format '{{{{.Names}}}}'; "
-    f"{PROGRAM} images --format '{{{{.Repository}}}}:{{{{.Tag}}}}'",
+    f"{PROGRAM} images --format '{{{{.Repository}}}}:{{{{.Tag}}}}'; {PROGRAM} volume ls -q",
 }
 """Command.completes → the shell command that lists the words."""
 _GLOBAL_VALUES = ("--root", "--log-level")

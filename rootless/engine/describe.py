@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from layers.config import ImageConfig
     from rootless.engine.records import Container
+    from rootless.engine.volumes import Volume
     from rootless.model.spec import ContainerSpec, Device, Mount, Security
     from rootless.paths import Paths
 
@@ -83,6 +84,25 @@ def image_json(
         "RootFS": {"Type": "layers", "Layers": [str(digest) for digest in config.diff_ids]},
     }
     return {**shown, "Variant": config.variant} if config.variant else shown
+
+
+def volume_json(paths: Paths, volume: Volume) -> dict[str, Any]:
+    """Return a volume in the shape of `docker volume inspect`."""
+    return {
+        "CreatedAt": timestamp(volume.created_ns)[:19] + "Z",
+        "Driver": "local",
+        "Labels": volume_labels(volume) or None,
+        "Mountpoint": volumes.data_directory(paths, volume.name),
+        "Name": volume.name,
+        "Options": label_map(volume.options) or None,
+        "Scope": "local",
+    }
+
+
+def volume_labels(volume: Volume) -> dict[str, str]:
+    """Return the labels of a volume; Docker marks anonymous ones with a label, and scripts look for it."""
+    mark = {"com.docker.volume.anonymous": ""} if volume.anonymous else {}
+    return label_map(volume.labels) | mark
 
 
 def port_bindings(ports: Iterable[Any]) -> dict[str, list[dict[str, str]]]:

@@ -23,7 +23,11 @@ def written_bytes(paths: Paths, container: Container, *, mapping: IdMapping) -> 
         RootlessError: the user namespace cannot be entered, where other users' directories need it.
     """
     storage = container.state.storage or container.spec.storage
-    directory = container.path("rootfs" if storage == "copy" else "upper")
+    return directory_bytes(paths, container.path("rootfs" if storage == "copy" else "upper"), mapping=mapping)
+
+
+def directory_bytes(paths: Paths, directory: str, *, mapping: IdMapping) -> int:
+    """Return the size of the files in a directory, whoever owns them; errors as above."""
     try:
         return tree_bytes(directory)
     except PermissionError:  # a directory of another id of the container

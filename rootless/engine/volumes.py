@@ -76,14 +76,13 @@ def load(paths: Paths, name: str) -> Volume:
         NotFound: it does not exist.
     """
     directory = os.path.join(paths.volumes, name)
+    if not (_is_name(name) and os.path.isdir(directory)):
+        raise _not_found(name)
     try:
         with open(os.path.join(directory, "volume.json"), encoding="utf-8") as file:
-            volume = Volume.from_json(json.load(file))
-        return volume.replace(name=name)
-    except (OSError, ValueError, TypeError, AttributeError):
-        if not _is_name(name) or not os.path.isdir(directory):
-            raise _not_found(name) from None
-    return Volume(name=name, created_ns=os.stat(directory).st_mtime_ns)
+            return Volume.from_json(json.load(file)).replace(name=name)
+    except (OSError, ValueError, TypeError):
+        return Volume(name=name)
 
 
 def load_all(paths: Paths) -> list[Volume]:
