@@ -3,6 +3,7 @@
 
 COMMANDS = {
     "completion": ("rootless.cli.completion", "Generate the completion script for a shell"),
+    "container prune": ("rootless.cli.container_prune", "Remove all stopped containers"),
     "doctor": (
         "rootless.cli.doctor",
         "Say what this host can do and what an administrator could change",
@@ -11,8 +12,9 @@ COMMANDS = {
     "exec": ("rootless.cli.exec", "Execute a command in a running container"),
     "images": ("rootless.cli.images", "List images"),
     "info": ("rootless.cli.info", "Display system-wide information"),
-    "inspect": ("rootless.cli.inspect", "Return low-level information on containers and images"),
+    "inspect": ("rootless.cli.inspect", "Return low-level information on containers, images and volumes"),
     "logs": ("rootless.cli.logs", "Fetch the logs of a container"),
+    "port": ("rootless.cli.port", "List port mappings or a specific mapping for the container"),
     "ps": ("rootless.cli.ps", "List containers"),
     "pull": ("rootless.cli.pull", "Download an image from a registry"),
     "rm": ("rootless.cli.rm", "Remove one or more containers"),
@@ -21,6 +23,10 @@ COMMANDS = {
     "stop": ("rootless.cli.stop", "Stop one or more running containers"),
     "unshare": ("rootless.cli.unshare", "Run a command in the user namespace of the containers"),
     "version": ("rootless.cli.version", "Show the version"),
+    "volume create": ("rootless.cli.volume_create", "Create a volume"),
+    "volume ls": ("rootless.cli.volume_ls", "List volumes"),
+    "volume prune": ("rootless.cli.volume_prune", "Remove unused local volumes"),
+    "volume rm": ("rootless.cli.volume_rm", "Remove one or more volumes"),
 }
 """verb → (module, one-line description). A module has TABLE (cli.args.Command) and main(argv) -> int."""
 
@@ -38,6 +44,8 @@ GROUPS = {
             "ls": "ps",
             "list": "ps",
             "ps": "ps",
+            "prune": "container prune",
+            "remove": "rm",
         },
     ),
     "image": (
@@ -52,5 +60,17 @@ GROUPS = {
         },
     ),
     "system": ("Manage the engine", {"events": "events", "info": "info"}),
+    "volume": (
+        "Manage volumes",
+        {
+            "create": "volume create",
+            "inspect": "inspect --type volume",
+            "ls": "volume ls",
+            "list": "volume ls",
+            "prune": "volume prune",
+            "rm": "volume rm",
+            "remove": "volume rm",
+        },
+    ),
 }
 """group → (one-line description, sub-command → the verb that it is, with the words that it adds)."""
