@@ -61,6 +61,14 @@ def find_identity(user: str, extra_groups: Iterable[str], *, passwd: bytes, grou
     return Identity(uid=uid, gid=gid, groups=tuple(sorted(groups | {gid})), home=home)
 
 
+def parse_names(passwd: bytes) -> dict[int, str]:
+    """Return uid → name of a passwd file; the first line of a uid counts."""
+    names: dict[int, str] = {}
+    for name, uid, _, _ in _users(passwd):
+        names.setdefault(uid, os.fsdecode(name))
+    return names
+
+
 def parse_id(text: str | bytes) -> int | None:
     """Return a user or group number, or None for what is not plain ASCII digits in 0..MAX_ID."""
     if not text.isascii() or not text.isdigit() or len(text) > 10:
