@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from rootless import __version__, _entry
-from rootless.cli import COMMANDS
+from rootless.cli import COMMANDS, GROUPS
 from rootless.errors import HelpRequested, NotFound, UsageError
 
 
@@ -126,7 +126,8 @@ def test_hostile_text_in_an_error_cannot_drive_the_terminal(command, capsys):
 def test_list_of_commands_names_each_once(capsys):
     assert _entry.main([]) == 0
     out = capsys.readouterr().out
-    for name, (_, summary) in COMMANDS.items():
+    verbs = {name: summary for name, (_, summary) in COMMANDS.items() if " " not in name}
+    for name, summary in (verbs | {name: text for name, (text, _) in GROUPS.items()}).items():
         assert f"  {name} " in out
         assert summary in out
 
