@@ -186,16 +186,21 @@ def _from_bug(exc: Exception) -> InternalError:
 
 
 def _print_help(rest: list[str]) -> int:
-    from rootless.cli import COMMANDS
+    from rootless.cli import COMMANDS, GROUPS
 
     if rest and not rest[0].startswith("-"):
-        if rest[0] not in COMMANDS:
-            raise NotFound(f"unknown command: {rest[0]}", hint=_suggest_command(rest[0], list(COMMANDS)))
-        return _dispatch(rest[0], ["--help"], GlobalOptions())
-    width = max(map(len, COMMANDS))
-    print(USAGE + "\n\nCommands:")
-    for name, (_, text) in COMMANDS.items():
-        print(f"  {name:<{width}}  {text}")
+        verb, _ = _resolve(rest[0], rest[1:])
+        if verb not in COMMANDS:
+            raise NotFound(f"unknown command: {verb}", hint=_suggest_command(verb, [*COMMANDS, *GROUPS]))
+        return _dispatch(verb, ["--help"], GlobalOptions())
+    verbs = {name: text for name, (_, text) in COMMANDS.items() if " " not in name}
+    groups = {name: text for name, (text, _) in GROUPS.items()}
+    width = max(map(len, verbs | groups))
+    print(USAGE)
+    for title, rows in (("Management Commands", groups), ("Commands", verbs)):
+        print(f"\n{title}:")
+        for name, text in rows.items():
+            print(f"  {name:<{width}}  {text}")
     print("\nOptions:\n  --root DIR         Keep images and containers there ($ROOTLESS_ROOT)")
     print("  --log-level LEVEL  debug: print the plan of each container")
     print("\n`rootless COMMAND --help` describes one command.")
