@@ -32,27 +32,31 @@ MAX_LINE_BYTES = 16 << 10
 """A longer line becomes several entries, as Docker's copier does."""
 
 
-class NoLog:
-    """The driver "none": output is for those who are attached."""
+class Log:
+    """What takes a container's output. This one keeps nothing: the driver "none".
 
-    __slots__ = ()
-    lost_bytes = 0
+    Attributes:
+        lost_bytes: of the log, those that could not be written.
+    """
+
+    __slots__ = ("lost_bytes",)
+
+    def __init__(self) -> None:
+        self.lost_bytes = 0
 
     def write(self, stream: str, data: bytes) -> None:
-        """Let it go."""
+        """Take output of "stdout" or "stderr"."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Finish the log; idempotent."""
 
 
-class LogWriter:
+class LogWriter(Log):
     """Appends output to a log; owns the descriptor. One writer at a time.
 
     Args:
         max_size_bytes: a file that has reached this is rotated, 0 never.
         max_files: so many are kept, the one that is written to included.
-    Attributes:
-        lost_bytes: of the log, those that could not be written.
     """
 
     __slots__ = (
@@ -67,7 +71,6 @@ class LogWriter:
         "_size",
         "_stamp",
         "_torn",
-        "lost_bytes",
     )
 
     def __init__(
@@ -79,6 +82,7 @@ class LogWriter:
         max_size_bytes: int = 0,
         max_files: int = 1,
     ) -> None:
+        super().__init__()
         self._path = path
         self._format = form
         self._attributes = attributes
@@ -90,10 +94,9 @@ class LogWriter:
         self._fd = _open(path)
         self._size = os.fstat(self._fd).st_size
         self._torn = bool(self._size) and not _ends_a_line(path, self._size)
-        self.lost_bytes = 0
 
     def write(self, stream: str, data: bytes) -> None:
-        """Log output of "stdout" or "stderr"; an unfinished line waits for its end."""
+        """Take output; an unfinished line waits for its end."""
         text = self._rest[stream] + data if self._rest[stream] else data
         begin = position = 0
         while len(text) - position >= MAX_LINE_BYTES:
@@ -158,7 +161,7 @@ class LogWriter:
         return self._stamp + b"%09dZ" % nanoseconds
 
 
-def open_writer(directory: str, spec: ContainerSpec) -> LogWriter | NoLog:
+def open_writer(directory: str, spec: ContainerSpec) -> Log:
     """Open the log of a container for writing; a restarted container continues it.
 
     Args:
@@ -169,7 +172,7 @@ def open_writer(directory: str, spec: ContainerSpec) -> LogWriter | NoLog:
     log = spec.log
     form = logformat.FORMATS.get(log.driver)
     if form is None:
-        return NoLog()
+        return Log()
     return LogWriter(
         os.path.join(directory, form.file_name),
         form=form,

@@ -11,10 +11,8 @@ import time
 
 from rootless.engine import logformat, records
 from rootless.engine.logfile import file_names
-from rootless.engine.watch import Watch
+from rootless.engine.watch import Watch, open_monitor
 from rootless.errors import RootlessError, StateConflict
-from rootless.linux import procfs
-from rootless.model import lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,7 +143,7 @@ def follow(
         until_ns: also end at this time.
     """
     with Watch(container.directory) as watch:
-        while (monitor := _open_monitor(container)) >= 0:
+        while (monitor := open_monitor(container)) >= 0:
             try:
                 while True:
                     yield from reader.read()
@@ -190,21 +188,6 @@ def parse(lines: list[bytes], form: logformat.Format) -> Iterator[Entry]:
         entry = form.parse(line)
         if entry is not None:
             yield entry
-
-
-def _open_monitor(container: Container) -> int:
-    """Return a pidfd of the process that writes the log, or is about to; -1 without one."""
-    state = container.state
-    if state.status != lifecycle.CREATED and state.status not in lifecycle.MINDED:
-        return -1
-    try:
-        fd = os.pidfd_open(state.monitor_pid)
-    except OSError:
-        return -1
-    if state.boot_id == procfs.boot_id() and procfs.is_alive(state.monitor_pid, state.monitor_start):
-        return fd
-    os.close(fd)
-    return -1
 
 
 def _identity(fd: int) -> tuple[int, int]:

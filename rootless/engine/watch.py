@@ -1,11 +1,16 @@
-"""Wait until something changes in a directory, or a process ends. Ring 1."""
+"""Wait until something changes in a container's directory, or its monitor ends. Ring 1."""
 
 from __future__ import annotations
 
 import os
 import select
 
-from rootless.linux import inotify
+from rootless.linux import inotify, procfs
+from rootless.model import lifecycle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.engine.records import Container
 
 _CHANGES = (
     inotify.IN_MODIFY
@@ -55,3 +60,18 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def open_monitor(container: Container) -> int:
+    """Return a pidfd of the process that minds a container, or is about to; -1 without one."""
+    state = container.state
+    if state.status != lifecycle.CREATED and state.status not in lifecycle.MINDED:
+        return -1
+    try:
+        fd = os.pidfd_open(state.monitor_pid)
+    except OSError:
+        return -1
+    if state.boot_id == procfs.boot_id() and procfs.is_alive(state.monitor_pid, state.monitor_start):
+        return fd
+    os.close(fd)
+    return -1
