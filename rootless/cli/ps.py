@@ -96,7 +96,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     """Print the containers that the options select, newest first."""
     parsed = TABLE.parse(argv)
     paths = find_paths(options.root)
-    containers = records.load_all(paths)
+    containers = _load_all(paths)
     chosen = select(
         containers,
         filters=output.parse_filters(parsed.texts("filter"), known=_FILTERS),
@@ -119,6 +119,17 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         quiet="ID" if parsed.flag("quiet") else "",
     )
     return 0
+
+
+def _load_all(paths: Paths) -> list[Container]:
+    """Return all containers, newest first, damaged ones included."""
+    containers = records.load_all(paths)
+    if len(containers) < len(records.list_ids(paths)):
+        from rootless.engine import damaged  # rare
+
+        containers += damaged.load_all(paths, known={container.spec.id for container in containers})
+        containers.sort(key=lambda container: container.spec.created_ns, reverse=True)
+    return containers
 
 
 def select(
@@ -179,6 +190,8 @@ def status_text(container: Container, *, now_ns: int) -> str:
         return "Up " + output.human_duration(max(now_ns - state.started_ns, 0) / 1e9)
     if state.status == lifecycle.EXITED:
         return f"Exited ({state.exit_code}) {output.human_age(state.finished_ns, now_ns)}"
+    if state.status == lifecycle.DEAD:
+        return "Dead" + (f" ({state.error})" if state.error else "")
     return "Removal In Progress" if state.status == lifecycle.REMOVING else "Created"
 
 

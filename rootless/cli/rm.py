@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import sys
 
 from rootless.cli import several
 from rootless.cli.args import BOOL, Command, Option
-from rootless.engine import containers, modes, records
-from rootless.errors import InternalError, NotFound
-from rootless.model.lifecycle import ContainerState
-from rootless.model.names import find_container_id
-from rootless.model.spec import ContainerSpec, Process
+from rootless.engine import containers, damaged, modes, records
+from rootless.errors import RootlessError, printable
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
@@ -42,7 +39,8 @@ def main(argv: list[str], options: GlobalOptions) -> int:
 
     def remove(query: str) -> None:
         container = _find_to_force(paths, query) if force else records.find(paths, query)
-        if container is None:
+        if container is None:  # Docker tells it, and succeeds (since 20.10)
+            print(f"notice: no such container: {printable(query)}", file=sys.stderr)
             return
         containers.remove(
             paths, container, mapping=mode.mapping, force=force, with_volumes=parsed.flag("volumes")
@@ -56,23 +54,9 @@ def _find_to_force(paths: Paths, query: str) -> Container | None:
     """Find a container for `rm -f`: one that is absent is None, a damaged record is no obstacle."""
     try:
         return records.find(paths, query)
-    except NotFound as exc:
+    except (RootlessError, OSError) as exc:
+        container = damaged.find(paths, query)
         # -f asks for absence, which is given; an ambiguous prefix is something else
-        if exc.reference == "no-such-container":
-            return None
-        raise
-    except InternalError as exc:
-        if exc.reference != "damaged-record":
+        if container is None and getattr(exc, "reference", "") != "no-such-container":
             raise
-    return _stand_in(paths, query)
-
-
-def _stand_in(paths: Paths, query: str) -> Container:
-    """Return a container of which only id and name are known, enough to remove it."""
-    names = records.read_names(paths)
-    container_id = find_container_id(query, names, records.list_ids(paths))
-    name = next((n for n, owner in names.items() if owner == container_id), container_id)
-    spec = ContainerSpec(
-        id=container_id, name=name, image="", image_id="", layers=(), process=Process(argv=("?",))
-    )
-    return records.Container(os.path.join(paths.containers, container_id), spec, ContainerState())
+        return container

@@ -102,12 +102,12 @@ def find(paths: Paths, query: str) -> Container:
 
 
 def load_all(paths: Paths) -> list[Container]:
-    """Load all containers, newest first; those removed meanwhile, or damaged, are left out."""
+    """Load all containers, newest first, without those removed meanwhile, or damaged (`engine.damaged`)."""
     found = []
     for container_id in list_ids(paths):
         try:
             found.append(load(paths, container_id))
-        except (NotFound, InternalError):
+        except (NotFound, InternalError, OSError):
             continue
     found.sort(key=lambda c: c.spec.created_ns, reverse=True)
     return found

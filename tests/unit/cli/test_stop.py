@@ -1,5 +1,6 @@
 """`stop` and `rm` on real processes that stand in for containers."""
 
+import contextlib
 import os
 import subprocess
 import time
@@ -7,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rootless.cli import rm, stop
-from rootless.engine import containers, modes, records
+from rootless.cli import ps, rm, stop
+from rootless.engine import containers, damaged, modes, records
 from rootless.errors import StateConflict
 
 DEAF = "trap '' TERM; echo; while :; do sleep 0.05; done"
@@ -95,17 +96,44 @@ def test_rm_force_is_content_with_absence_but_not_with_ambiguity(store, removed,
     store.add("one", id="aa" + "0" * 62)
     store.add("two", id="ab" + "0" * 62)
     assert rm.main(["-f", "ghost"], store.options) == 0
+    assert capfd.readouterr() == ("", "notice: no such container: ghost\n")
     assert rm.main(["-f", "a"], store.options) == 1
     assert removed == []
     assert "2 ids start with `a`" in capfd.readouterr().err
 
 
-def test_rm_force_removes_a_damaged_record(store, removed, capfd):
-    container = store.add("one")
+def no_object(container):
     with open(container.path("spec.json"), "w") as file:
         file.write("{")
-    assert rm.main(["one"], store.options) == 1
-    assert "is damaged" in capfd.readouterr().err
+
+
+def no_field(container):
+    with open(container.path("state.json"), "w") as file:
+        file.write('{"status": "exited", "pid": "')
+
+
+def no_file(container):
+    os.unlink(container.path("spec.json"))
+
+
+def no_regular_file(container):
+    os.unlink(container.path("spec.json"))
+    os.mkdir(container.path("spec.json"))
+
+
+@pytest.mark.parametrize("damage", [no_object, no_field, no_file, no_regular_file])
+def test_damaged_container_is_shown_as_dead_and_removed_by_force(store, removed, damage, capfd):
+    store.add("sound", created_ns=2)
+    container = store.add("one")
+    damage(container)
+    assert ps.main(["--format", "{{.Names}} {{.State}}"], store.options) == 0
+    assert capfd.readouterr().out == ""
+    assert ps.main(["-a", "--format", "{{.ID}} {{.Names}} {{.Status}}"], store.options) == 0
+    shown = capfd.readouterr().out.splitlines()
+    assert f"{container.spec.id[:12]} one Dead (its record is damaged)" in shown
+    assert len(shown) == 2
+    with contextlib.suppress(OSError):
+        assert rm.main(["one"], store.options) == 1
     assert rm.main(["-f", container.spec.id[:6]], store.options) == 0
     assert removed == [("one", False)]
 
@@ -113,8 +141,9 @@ def test_rm_force_removes_a_damaged_record(store, removed, capfd):
 def test_stand_in_for_a_damaged_record_frees_its_name(store):
     container = store.add("one")
     os.unlink(container.path("state.json"))
-    with open(container.path("spec.json"), "w") as file:
-        file.write("{}")
-    records.hide(store.paths, rm._stand_in(store.paths, "one"))
+    no_object(container)
+    stand_in = damaged.find(store.paths, "one")
+    assert stand_in
+    records.hide(store.paths, stand_in)
     assert records.read_names(store.paths) == {}
     assert records.list_ids(store.paths) == []
