@@ -52,7 +52,7 @@ class Log:
 
 
 class LogWriter(Log):
-    """Appends output to a log; owns the descriptor. One writer at a time.
+    """Appends output to a log, which appears with the first line; owns the descriptor. One writer at a time.
 
     Args:
         max_size_bytes: a file that has reached this is rotated, 0 never.
@@ -91,9 +91,9 @@ class LogWriter(Log):
         self._rest = {"stdout": b"", "stderr": b""}
         self._second = -1
         self._stamp = b""
-        self._fd = _open(path)
-        self._size = os.fstat(self._fd).st_size
-        self._torn = bool(self._size) and not _ends_a_line(path, self._size)
+        self._fd = -1
+        self._size = 0
+        self._torn = False
 
     def write(self, stream: str, data: bytes) -> None:
         """Take output; an unfinished line waits for its end."""
@@ -112,17 +112,20 @@ class LogWriter(Log):
 
     def close(self) -> None:
         """Write unfinished lines and close; idempotent."""
-        if self._fd < 0:
-            return
         for stream, rest in self._rest.items():
             if rest:
                 self._append(stream, rest)
-        os.close(self._fd)
-        self._fd = -1
+                self._rest[stream] = b""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def _append(self, stream: str, text: bytes) -> None:
         """Write entries; each goes to a file that has not reached its full size."""
         entries = self._format.encode(text, stream, self._now(), self._attributes)
+        if self._fd < 0 and not self._open():
+            self.lost_bytes += len(entries)
+            return
         while entries:
             if self._max_size and self._size >= self._max_size:
                 self._rotate()
@@ -144,6 +147,16 @@ class LogWriter(Log):
             self._size += written
         self.lost_bytes += len(entries) - written
 
+    def _open(self) -> bool:
+        """Open the log; False when that is not possible now."""
+        try:
+            self._fd = _open(self._path)
+            self._size = os.fstat(self._fd).st_size
+            self._torn = bool(self._size) and not _ends_a_line(self._path, self._size)
+        except OSError:
+            return False
+        return True
+
     def _rotate(self) -> None:
         """Go on in a new file; where that cannot be made, in the old one."""
         with suppress(OSError):
@@ -162,12 +175,10 @@ class LogWriter(Log):
 
 
 def open_writer(directory: str, spec: ContainerSpec) -> Log:
-    """Open the log of a container for writing; a restarted container continues it.
+    """Return the log of a container for writing; a restarted container continues it.
 
     Args:
         directory: the container's.
-    Raises:
-        OSError: it cannot be made.
     """
     log = spec.log
     form = logformat.FORMATS.get(log.driver)

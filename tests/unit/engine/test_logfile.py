@@ -154,11 +154,24 @@ def test_a_full_disk_loses_lines_and_nothing_else(path, monkeypatch):
     assert b"lost" not in texts(path)
 
 
+def test_a_log_that_cannot_be_made_is_tried_again(path):
+    os.mkdir(path)
+    writer = make_writer(path)
+    writer.write("stdout", b"lost\n")
+    assert writer.lost_bytes
+    os.rmdir(path)
+    writer.write("stdout", b"kept\n")
+    writer.close()
+    writer.close()
+    assert texts(path) == b"kept\n"
+
+
 def test_a_rotation_that_fails_goes_on_in_the_old_file(path, monkeypatch):
     writer = make_writer(path, max_size_bytes=100, max_files=2)
+    writer.write("stdout", numbers(1))
     with monkeypatch.context() as patched:
         patched.setattr(logfile, "_open", lambda path: os.open("/proc/no/such", os.O_RDONLY))
-        writer.write("stdout", numbers(50))
+        writer.write("stdout", numbers(1, 50))
     writer.write("stdout", numbers(50, 52))
     writer.close()
     assert texts(path, max_files=2) == numbers(52)
