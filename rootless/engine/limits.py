@@ -33,6 +33,16 @@ if TYPE_CHECKING:
     from rootless.runtime.cgroups import Cgroup
 
 _PERIOD_US = 100_000
+_DEFAULTS = {
+    "memory.max": cgroups.UNLIMITED,
+    "memory.swap.max": cgroups.UNLIMITED,
+    "memory.low": "0",
+    "cpu.max": f"{cgroups.UNLIMITED} {_PERIOD_US}",
+    "cpu.weight": "100",
+    "cpuset.cpus": "\n",
+    "pids.max": cgroups.UNLIMITED,
+}
+"""What a cgroup says of itself when nothing is limited; an empty cpuset takes that of its parent."""
 _OOM_SCORE = "/proc/self/oom_score_adj"
 
 
@@ -93,6 +103,14 @@ def settings(limits: Limits) -> tuple[Setting, ...]:
     if limits.pids > 0:
         found.append(Setting("--pids-limit", "pids.max", str(limits.pids)))
     return tuple(found)
+
+
+def changed_settings(before: Limits, after: Limits) -> tuple[Setting, ...]:
+    """Return what to write to a cgroup that holds `before`, so that it holds `after`. Pure."""
+    old, new = settings(before), settings(after)
+    files = {setting.file for setting in new}
+    lifted = [Setting(s.option, s.file, _DEFAULTS[s.file]) for s in old if s.file not in files]
+    return (*(setting for setting in new if setting not in old), *lifted)
 
 
 def cpu_weight(shares: int) -> int:
@@ -224,11 +242,11 @@ def confine(spec: ContainerSpec) -> Confinement:
         HostUnsupported: one cannot be enforced, and the user requires it.
     """
     made = _make_cgroup(spec.id)
-    missing = write_settings("" if made is None else made.path, spec.limits)
+    missing = write_settings("" if made is None else made.path, settings(spec.limits))
     score = spec.limits.oom_score_adj
     if score is not None and not _can_have_score(score):
         missing.append("--oom-score-adj")
-        score = None
+        score = None  # as it is
     if missing and spec.limits.required:
         if made is not None:
             made.remove()
@@ -255,10 +273,10 @@ def rejoin(container: Container) -> Confinement:
     )
 
 
-def write_settings(cgroup: str, limits: Limits) -> list[str]:
-    """Write limits to a cgroup, "" for none; returns the options that cannot be enforced there."""
+def write_settings(cgroup: str, values: Iterable[Setting]) -> list[str]:
+    """Write to a cgroup, "" for none; returns the options that cannot be enforced there."""
     missing = []
-    for setting in settings(limits):
+    for setting in values:
         try:
             if not cgroup:
                 raise FileNotFoundError

@@ -104,7 +104,28 @@ def test_one_line_says_what_does_not_hold() -> None:
 
 def test_settings_that_the_kernel_does_not_take_are_told_by_option(tmp_path) -> None:
     (tmp_path / "pids.max").write_text("9")
-    asked = Limits(pids=5, memory_bytes=8 * MIB)
+    asked = settings(Limits(pids=5, memory_bytes=8 * MIB))
     assert limits.write_settings(str(tmp_path), asked) == ["--memory"]
     assert (tmp_path / "pids.max").read_text() == "5"
     assert limits.write_settings("", asked) == ["--memory", "--pids-limit"]
+
+
+def test_update_writes_what_changes_and_lifts_what_is_gone() -> None:
+    before = Limits(memory_bytes=64 * MIB, cpus=1000, pids=5)
+    after = Limits(memory_bytes=64 * MIB, cpus=500)
+    found = [(s.option, s.file, s.value) for s in limits.changed_settings(before, after)]
+    assert found == [("--cpus", "cpu.max", "50000 100000"), ("--pids-limit", "pids.max", "max")]
+    assert limits.changed_settings(before, before) == ()
+
+
+def test_every_setting_can_be_lifted() -> None:
+    everything = Limits(
+        memory_bytes=64 * MIB,
+        memory_reservation_bytes=MIB,
+        cpus=10,
+        cpu_shares=2,
+        cpuset_cpus="0",
+        pids=5,
+    )
+    lifted = limits.changed_settings(everything, Limits())
+    assert [s.file for s in lifted] == [s.file for s in settings(everything)]
