@@ -10,21 +10,21 @@ from layers.errors import InvalidReference
 from layers.reference import Reference
 from rootless.cli import output
 from rootless.cli.args import BOOL, LIST, Command, Option
+from rootless.cli.filters import boolean, has_label
 from rootless.engine import image_lookup
-from rootless.errors import UsageError
 from rootless.model.names import SHORT_ID_LENGTH
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from rootless._entry import GlobalOptions
     from rootless.cli.args import Parsed
     from rootless.engine.image_lookup import LocalImage
 
-_FILTERS = ("before", "dangling", "label", "reference", "since")
+_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 NONE = "<none>"
 
 HEADERS: dict[str, Any] = {
@@ -62,16 +62,16 @@ TABLE = Command(
 
 
 def main(argv: list[str], options: GlobalOptions) -> int:
-    """Print the images that the options select, newest first."""
+    """Print the images that the options select, in their order."""
     parsed = TABLE.parse(argv)
-    images = sorted(image_lookup.iter_images(find_paths(options.root)), key=_age_key, reverse=True)
+    images = in_order(image_lookup.iter_images(find_paths(options.root)))
     filters = output.parse_filters(parsed.texts("filter"), known=_FILTERS)
     if parsed.positionals:
         filters.setdefault("reference", []).append(parsed.positionals[0])
     now_s = time.time()
     rows = [
         row(image, now_s=now_s, truncate=not parsed.flag("no-trunc"), digests=parsed.flag("digests"))
-        for image in select(images, filters)
+        for image in select(images, filters, now_s=now_s)
     ]
     columns = ("Repository", "Tag", "Digest", *COLUMNS[2:]) if parsed.flag("digests") else COLUMNS
     output.print_rows(
@@ -84,17 +84,26 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     return 0
 
 
-def select(images: Sequence[LocalImage], filters: dict[str, list[str]]) -> list[LocalImage]:
+def in_order(images: Iterable[LocalImage]) -> list[LocalImage]:
+    """Sort images: newest first, those of the same moment by name, and the nameless last."""
+    return sorted(
+        images, key=lambda image: (-_age_key(image), image.name is None, image.name or "", image.image_id)
+    )
+
+
+def select(images: Sequence[LocalImage], filters: dict[str, list[str]], *, now_s: float) -> list[LocalImage]:
     """Return the images that pass every filter; values of one are alternatives, labels must all hold."""
     tests: list[Callable[[LocalImage], bool]] = []
     for name, values in filters.items():
         if name == "label":
-            tests += [_label_test(value) for value in values]
+            tests += [lambda image, value=value: has_label(image.config.labels, value) for value in values]  # type: ignore[misc]
         elif name == "reference":
             tests.append(lambda image, values=values: any(_matches(image, v) for v in values))  # type: ignore[misc]
         elif name == "dangling":
-            wanted = [_boolean(value) for value in values]
+            wanted = [boolean(name, value) for value in values]
             tests.append(lambda image, wanted=wanted: (image.name is None) in wanted)  # type: ignore[misc]
+        elif name == "until":
+            tests += [_until_test(value, now_s) for value in values]
         else:
             tests += [_age_test(value, images, before=name == "before") for value in values]
     return [image for image in images if all(test(image) for test in tests)]
@@ -168,14 +177,11 @@ def _matches(image: LocalImage, pattern: str) -> bool:
     return any(fnmatchcase(name, pattern) for name in names)
 
 
-def _label_test(text: str) -> Callable[[LocalImage], bool]:
-    name, equals, value = text.partition("=")
+def _until_test(text: str, now_s: float) -> Callable[[LocalImage], bool]:
+    from rootless.cli.moments import parse_moment
 
-    def test(image: LocalImage) -> bool:
-        found = image.config.labels.get(name)
-        return found is not None and (not equals or found == value)
-
-    return test
+    limit = parse_moment(text, option="--filter until", now_ns=int(now_s * 1e9)) / 1e9
+    return lambda image: _age_key(image) < limit
 
 
 def _age_test(query: str, images: Sequence[LocalImage], *, before: bool) -> Callable[[LocalImage], bool]:
@@ -194,11 +200,3 @@ def _is_meant(image: LocalImage, query: str) -> bool:
         return image.name == Reference.parse(query).canonical
     except InvalidReference:
         return False
-
-
-def _boolean(value: str) -> bool:
-    if value.lower() in ("true", "1"):
-        return True
-    if value.lower() in ("false", "0"):
-        return False
-    raise UsageError(f"invalid filter: dangling={value}", hint="write dangling=true or dangling=false")
