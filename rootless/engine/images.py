@@ -7,6 +7,7 @@ a name without all that it needs.
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import asynccontextmanager, closing
 
@@ -27,7 +28,7 @@ from layers.manifest import (
 )
 from layers.snapshot import Snapshots
 from layers.store.directory import ImageLayout
-from rootless.engine import loop, records, snapshots
+from rootless.engine import loop, records, snapshots, worker
 from rootless.engine.explain import DISK_FULL, explained, free_space
 from rootless.engine.feed import BlobFeed
 from rootless.engine.fetch import LOCK_POLL_S, Fetcher, StartOver
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from layers.digest import Digest
     from layers.locks import FileLock
+    from rootless.engine.worker import WorkerProcess
     from rootless.model.host import Modes
     from rootless.paths import Paths
     from rootless.registry.settings import RegistrySettings
@@ -97,23 +99,37 @@ class PulledImage:
 
 
 def pull_blocking(
-    paths: Paths, modes: Modes, reference: str, *, options: PullOptions, progress: Progress | None = None
+    paths: Paths,
+    modes: Modes,
+    reference: str,
+    *,
+    options: PullOptions,
+    progress: Progress | None = None,
+    early: WorkerProcess | None = None,
 ) -> PulledImage:
     """Pull in an event loop of its own; see `pull` and `loop.run`."""
 
     async def body() -> PulledImage:
-        return await pull(paths, modes, reference, options=options, progress=progress)
+        return await pull(paths, modes, reference, options=options, progress=progress, early=early)
 
     return loop.run(body)
 
 
 async def pull(
-    paths: Paths, modes: Modes, reference: str, *, options: PullOptions, progress: Progress | None = None
+    paths: Paths,
+    modes: Modes,
+    reference: str,
+    *,
+    options: PullOptions,
+    progress: Progress | None = None,
+    early: WorkerProcess | None = None,
 ) -> PulledImage:
     """Make an image of a registry, or of another transport, ready to run here.
 
     Args:
         reference: as a user writes it: a name, or `TRANSPORT:…`.
+        early: a worker for the first layer that needs one, started while we imported what a pull needs. One
+            that none needed ends with this process.
 
     Raises:
         ImageError: the image is wrong. RegistryError: the registry, or the way to it, is.
@@ -127,7 +143,9 @@ async def pull(
         layout.ensure()
         try:
             async with _lock(layout.pulling(wait_s=0)), open_source(reference, options.settings) as source:
-                job = _Pull(paths, modes, layout, source, progress, disk=disk)
+                gc.freeze()  # what is imported now stays
+                gc.enable()
+                job = _Pull(paths, modes, layout, source, progress, disk=disk, early=early)
                 return await job.run(options.platform or Platform.host())
         except BaseException as exc:
             if getattr(loop.most_telling(exc), "reference", "") == DISK_FULL:
@@ -155,15 +173,12 @@ class _Layer:
     def __init__(self, number: int, descriptor: Descriptor, *, diff_id: Digest, chain_id: Digest) -> None:
         self.number = number
         self.descriptor = descriptor
+        self.label = descriptor.digest.short
         self.diff_id = diff_id
         self.chain_id = chain_id
         self.plain_bytes = 0
         self.queued = trio.Event()
         self.done = trio.Event()
-
-    @property
-    def label(self) -> str:
-        return self.descriptor.digest.short
 
 
 class _Pull:
@@ -178,6 +193,7 @@ class _Pull:
         progress: Progress,
         *,
         disk: str,
+        early: WorkerProcess | None,
     ) -> None:
         self._paths = paths
         self._disk = disk
@@ -189,6 +205,7 @@ class _Pull:
         self._snapshots = Snapshots(paths.snapshots, modes.mapping.key)
         self._workers = trio.CapacityLimiter(max(1, len(os.sched_getaffinity(0))))
         self._layers: list[_Layer] = []
+        self._early = early
         self._notes: dict[str, None] = {}
         self._changed = False
 
@@ -309,18 +326,17 @@ class _Pull:
 
     async def _run_worker(self, layer: _Layer, feed: BlobFeed, request: dict[str, object]) -> Unpacked:
         try:
-            return await unpack(
-                feed,
-                request,
-                mapping=self._mapping,
-                run_dir=self._paths.run,
-                parents=lambda: self._lowers(layer),
-            )
+            process = self._take_worker()
+            return await unpack(process, request, feed=feed, parents=lambda: self._lowers(layer))
         except* ImageError:
             # Bytes that are not those of the digest look like a broken layer too: the digest is the better
             # explanation, and decides whether it was the registry or our own disk.
             await feed.wait_complete()
             raise
+
+    def _take_worker(self) -> WorkerProcess:
+        early, self._early = self._early, None
+        return early or worker.start(self._mapping, self._paths.run)
 
     async def _lowers(self, layer: _Layer) -> list[str]:
         """Wait for the layers below; return their trees, top first."""

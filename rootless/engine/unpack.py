@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
-from contextlib import asynccontextmanager, suppress
 
 import trio  # noqa: TID253  the engine's pull side, never on the launch path
 
 from rootless.engine.explain import DISK_FULL
-from rootless.engine.feed import make_pipe
 from rootless.errors import ImageError, InternalError, RootlessError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from rootless.engine.feed import BlobFeed
-    from rootless.model.host import IdMapping
+    from rootless.engine.worker import WorkerProcess
 
 _MAX_LINE_BYTES = 1 << 16
 _REAP_S = 10.0
@@ -46,18 +42,18 @@ class Unpacked:
 
 
 async def unpack(
-    feed: BlobFeed,
-    request: dict[str, Any],
+    worker: WorkerProcess,
+    request: dict[str, object],
     *,
-    mapping: IdMapping,
-    run_dir: str,
+    feed: BlobFeed,
     parents: Callable[[], Awaitable[list[str]]],
 ) -> Unpacked:
-    """Run one worker to its end.
+    """Let a worker unpack one layer, and see it end.
 
     Args:
-        feed: the layer's blob.
+        worker: a fresh one; closed here.
         request: root, compression, diff_id, owners… as `layers.apply` describes.
+        feed: the layer's blob.
         parents: waits until the layers below are there and returns their trees, top first; asked only
             when this layer needs them.
 
@@ -65,42 +61,43 @@ async def unpack(
         ImageError: the layer is wrong. `on` is what the worker found at fault inside of the layer.
         RootlessError: this host is (disk full…).
     """
-    async with _worker(request, mapping=mapping, run_dir=run_dir) as worker:
+    try:
+        worker.tell(request)
+        talk = _Talk(worker)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(worker.send_layer, feed)
-            extracted = await worker.receive()
-            below = await parents() if extracted.get("needs_parents", True) else []
-            worker.send_parents(below)
-            finished = await worker.receive()
+            nursery.start_soon(_send_layer, worker, feed)
+            extracted = await talk.receive()
+            worker.tell({"parents": await parents() if extracted.get("needs_parents", True) else []})
+            finished = await talk.receive()
             nursery.cancel_scope.cancel()
+        await _ended(worker)
         return Unpacked(
             plain_bytes=int(extracted.get("plain_bytes", 0)),
             notes=tuple(map(str, finished.get("notes", ()))),
         )
+    finally:
+        worker.kill()
+        with trio.CancelScope(shield=True), trio.move_on_after(_REAP_S):
+            await _ended(worker)
+        worker.close()
 
 
-class _Worker:
-    """The other end of the protocol. Owns the write ends of input and control."""
+async def _send_layer(worker: WorkerProcess, feed: BlobFeed) -> None:
+    if await feed.copy_to(worker.layer):
+        worker.close_layer()
 
-    def __init__(self, process: trio.Process, *, layer: int, control: int, errors: int) -> None:
-        self.process = process
-        self._layer = layer
-        self._control = control
-        self._errors = errors
-        self._buffer = bytearray()
 
-    async def send_layer(self, feed: BlobFeed) -> None:
-        if await feed.copy_to(self._layer):
-            self._close_layer()
+async def _ended(worker: WorkerProcess) -> None:
+    while not worker.has_ended:
+        await trio.lowlevel.wait_readable(worker.pidfd)
 
-    def send_parents(self, parents: list[str]) -> None:
-        line = json.dumps({"parents": parents}).encode() + b"\n"
-        try:
-            os.set_blocking(self._control, True)  # the worker reads it at once, or is dead
-            while line:
-                line = line[os.write(self._control, line) :]
-        except BrokenPipeError:
-            return  # its answer will say why
+
+class _Talk:
+    """What a worker says, line by line."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+        self._buffer = b""
 
     async def receive(self) -> dict[str, Any]:
         """Return the next good answer.
@@ -119,35 +116,23 @@ class _Worker:
             raise _failure(answer)
         return answer
 
-    def close(self) -> None:
-        self._close_layer()
-        for fd in (self._control, self._errors):
-            os.close(fd)
-
-    def _close_layer(self) -> None:
-        fd, self._layer = self._layer, -1
-        if fd >= 0:
-            os.close(fd)
-
     async def _read_line(self) -> bytes:
-        stdout = self.process.stdout
-        assert stdout is not None
         while b"\n" not in self._buffer:
-            data = await stdout.receive_some()
+            await trio.lowlevel.wait_readable(self._worker.answers)
+            data = os.read(self._worker.answers, _MAX_LINE_BYTES)
             if not data or len(self._buffer) > _MAX_LINE_BYTES:
                 return b""
             self._buffer += data
-        line, _, rest = bytes(self._buffer).partition(b"\n")
-        self._buffer = bytearray(rest)
+        line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
     async def _crash(self) -> RootlessError:
         """Return the error for a worker that broke its protocol: a bug, or somebody killed it."""
         with trio.move_on_after(_REAP_S):
-            await self.process.wait()
-        said = os.pread(self._errors, 4000, 0).decode("utf-8", "replace").strip()
+            await _ended(self._worker)
+        said = os.pread(self._worker.errors, 4000, 0).decode("utf-8", "replace").strip()
         last = said.splitlines()[-1] if said else ""
-        code = self.process.returncode
+        code = self._worker.process.returncode
         if code is not None and code < 0:
             return RootlessError(
                 f"cannot unpack layer: its worker was killed by signal {-code}",
@@ -155,65 +140,6 @@ class _Worker:
                 reference="worker-killed",
             )
         return InternalError(f"cannot unpack layer: its worker ended with exit code {code}: {last}")
-
-
-@asynccontextmanager
-async def _worker(request: dict[str, Any], *, mapping: IdMapping, run_dir: str) -> AsyncIterator[_Worker]:
-    """Start a worker; at the end it is gone, with all that it started."""
-    import subprocess
-
-    layer_read, layer_write = make_pipe()
-    control_read, control_write = os.pipe2(os.O_CLOEXEC)
-    errors = os.memfd_create("worker-errors", os.MFD_CLOEXEC)
-    command = worker_command({**request, "control": control_read}, mapping=mapping, run_dir=run_dir)
-    try:
-        process = await trio.lowlevel.open_process(
-            command,
-            stdin=layer_read,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            pass_fds=(control_read,),
-            start_new_session=True,  # the terminal's Ctrl-C is for us; we end the worker
-        )
-    except BaseException:
-        for fd in (layer_write, control_write, errors):
-            os.close(fd)
-        raise
-    finally:
-        os.close(layer_read)
-        os.close(control_read)
-    worker = _Worker(process, layer=layer_write, control=control_write, errors=errors)
-    try:
-        yield worker
-        await process.wait()
-    finally:
-        with trio.CancelScope(shield=True):
-            await _end(process)
-        worker.close()
-
-
-def worker_command(request: dict[str, Any], *, mapping: IdMapping, run_dir: str) -> list[str]:
-    """Return the command line of a worker."""
-    return [
-        sys.executable,
-        "-P",  # whatever lies in the present directory is not ours (not -I: it hides pip install --user)
-        "-m",
-        "rootless.runtime",
-        "apply",
-        json.dumps(mapping.to_json()),
-        run_dir,
-        json.dumps(request),
-    ]
-
-
-async def _end(process: trio.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):  # it has just ended
-            os.killpg(process.pid, signal.SIGKILL)
-    with trio.move_on_after(_REAP_S):
-        await process.wait()
-    if process.stdout is not None:
-        await process.stdout.aclose()
 
 
 def _failure(answer: dict[str, Any]) -> RootlessError:

@@ -1,6 +1,8 @@
 """`python -P -m rootless.runtime VERB …`: the door to the user namespace for processes that have threads.
 
-    apply MAPPING RUN_DIR REQUEST   join, then unpack a layer: the protocol is `layers.apply`'s
+    apply MAPPING RUN_DIR CONTROL   join, read the request, a line, from the descriptor CONTROL, then unpack a
+                                    layer: the rest of the protocol is `layers.apply`'s; its end before the
+                                    request ends the worker, silently
     remove MAPPING RUN_DIR PATH…    join where needed, and remove trees
 
 MAPPING is model.host.IdMapping as JSON. An internal interface of the engine, not for users.
@@ -9,6 +11,7 @@ MAPPING is model.host.IdMapping as JSON. An internal interface of the engine, no
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from rootless.errors import EXIT_ENGINE, EXIT_FAILURE, RootlessError
@@ -42,9 +45,21 @@ def main(argv: list[str]) -> int:
         else:
             print(exc.render(), file=sys.stderr)
         return EXIT_FAILURE
-    from layers import apply  # after the namespace is joined: its imports take longer than that
+    return _apply(int(rest[0]))
 
-    return apply.main(rest)
+
+def _apply(control: int) -> int:
+    # After the namespace is joined: these imports take longer than that.
+    from layers import apply, decompress
+
+    decompress.decoder_of("gzip")  # what it imports is most likely needed, and nothing else to do
+    line = b""
+    while not line.endswith(b"\n"):  # what follows the request comes after our first answer
+        data = os.read(control, 1 << 16)
+        if not data:
+            return 0
+        line += data
+    return apply.main([json.dumps({**json.loads(line), "control": control})])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from rootless.engine.feed import BlobFeed, make_pipe
+from rootless.engine.feed import BlobFeed
+from rootless.engine.pipes import make_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
