@@ -147,15 +147,16 @@ def substitutes(
         added.append(Ulimit(name="data", soft=limits.memory_bytes, hard=limits.memory_bytes))
         notes.append(("--memory", "for each process alone"))
     if "--pids-limit" in missing and "nproc" not in given and per_namespace:
-        added.append(Ulimit(name="nproc", soft=limits.pids, hard=limits.pids))
+        count = limits.pids + 1  # the network's helper joins the container's user namespace, and counts
+        added.append(Ulimit(name="nproc", soft=count, hard=count))
         notes.append(("--pids-limit", "for each user alone"))
     cpus = sorted(allowed)
     if "--cpuset-cpus" in missing:
         cpus = sorted(parse_cpuset(limits.cpuset_cpus) & set(allowed)) or cpus
         notes.append(("--cpuset-cpus", "programs may change it"))
-    if "--cpus" in missing and (count := -(-limits.cpus // 1000)) < len(cpus):
-        cpus = sorted((cpus[seed % len(cpus) :] + cpus)[:count])
-        notes.append(("--cpus", f"{count} of the host's may be used"))
+    if "--cpus" in missing and (width := -(-limits.cpus // 1000)) < len(cpus):
+        cpus = sorted((cpus[seed % len(cpus) :] + cpus)[:width])
+        notes.append(("--cpus", f"{width} of the host's may be used"))
     if "--cpu-shares" in missing and limits.cpu_shares < 1024:
         nice = min(round(math.log(1024 / max(limits.cpu_shares, 2), 1.25)), 19)  # man 7 sched
         notes.append(("--cpu-shares", f"nice {nice}"))

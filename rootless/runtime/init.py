@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
+from rootless.errors import RuntimeSetupError, os_error_text
 from rootless.linux import calls, const
 from rootless.runtime import caps, handshake, process
 
@@ -29,7 +30,13 @@ def become_reaper(channel: socket, argument_area: tuple[int, int]) -> None:
     """
     every = signal.valid_signals()
     signal.pthread_sigmask(signal.SIG_BLOCK, every)  # before the fork: none is lost in between
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as exc:
+        raise RuntimeSetupError(
+            f"cannot start the command beside the reaper (--init): {os_error_text(exc)}",
+            hint="a limit on the number of processes is too low: --pids-limit or --ulimit nproc",
+        ) from exc
     if pid == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         return

@@ -69,7 +69,7 @@ def test_what_the_user_limits_himself_stays() -> None:
 
 def test_processes_are_counted_only_where_the_kernel_counts_the_container_alone() -> None:
     asked = Limits(pids=9)
-    assert stand_in(asked, "--pids-limit").ulimits == (Ulimit(name="nproc", soft=9, hard=9),)
+    assert stand_in(asked, "--pids-limit").ulimits == (Ulimit(name="nproc", soft=10, hard=10),)
     assert stand_in(asked, "--pids-limit", per_namespace=False) == limits.Substitutes()
 
 
