@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 import sys
 import time
+from contextlib import suppress
 
 from rootless.cli.args import BOOL, Command, Option, bad_value
 from rootless.engine import logreader, records
 from rootless.engine.logfile import timestamp
+from rootless.errors import NotFound
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from rootless._entry import GlobalOptions
     from rootless.cli.args import Parsed
     from rootless.engine.logformat import Format
+    from rootless.engine.records import Container
+    from rootless.paths import Paths
 
 _NOT_FOR_TERMINALS = re.compile(r"\x1b\[[0-9;:]*m|[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Colours pass; other escape sequences could move the cursor, set the title or answer on stdin."""
@@ -68,12 +72,22 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         else:
             blocks = reader.read()
         _print(blocks, sink, form=form, since_ns=since_ns, until_ns=until_ns)
+    _tell_losses(paths, container)
     return 0
 
 
 def safe_for_terminal(text: str) -> str:
     """Escape what could drive a terminal (attack: escape sequences in output); colours stay."""
     return _NOT_FOR_TERMINALS.sub(lambda m: m[0] if len(m[0]) > 1 else repr(m[0])[1:-1], text)
+
+
+def _tell_losses(paths: Paths, container: Container) -> None:
+    """Say how much of the log is missing, as known at the end of the last run."""
+    with suppress(NotFound):  # removed while we read
+        container = records.load(paths, container.spec.id)
+    lost = container.state.log_lost_bytes
+    if lost:
+        print(f"notice: {lost} bytes of this log are lost: the disk was full", file=sys.stderr, flush=True)
 
 
 class _Sink:

@@ -97,7 +97,7 @@ class _Monitor:
         self._launched = None
         if self._network is not None:
             self._network.kill()  # ends while the record is written; nobody waits for the kernel here
-        self._record_end(code)
+        self._record_end(code, log_lost_bytes=log.lost_bytes)
         deliver(self._taps)
         self._minder.send(wire.EXITED, code=code)
 
@@ -212,7 +212,7 @@ class _Monitor:
             ports=tuple(port.to_json() for port in self._network.ports),
         )
 
-    def _record_end(self, code: int, *, error: str = "") -> None:
+    def _record_end(self, code: int, *, error: str = "", log_lost_bytes: int = 0) -> None:
         try:
             records.apply_event(
                 self._container,
@@ -221,6 +221,7 @@ class _Monitor:
                 error=error,
                 pid=0,
                 finished_ns=time.time_ns(),
+                log_lost_bytes=self._container.state.log_lost_bytes + log_lost_bytes,
             )
         except (OSError, StateConflict) as exc:  # a full disk must not hide the exit code
             self._minder.send(wire.NOTICE, text=f"cannot record the container's end: {exc}")

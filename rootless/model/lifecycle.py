@@ -95,6 +95,7 @@ class ContainerState(Value):
         oom_killed: the kernel killed a process of the last run for want of memory.
         stop_requested: a user stopped this run: no restart policy starts it again.
         restart_count: restarts by the policy since the user's start.
+        log_lost_bytes: of all runs, told at the end of each: what the log could not take on a full disk.
         modes: storage, identity and network driver that this run uses.
         cgroup: directory of its own cgroup, "" where the host gives it none; gone after the end.
         ports: published ports as chosen, [{"host_ip", "host_port", "container_port", "protocol"}].
@@ -107,6 +108,7 @@ class ContainerState(Value):
         "exit_code",
         "finished_ns",
         "identity",
+        "log_lost_bytes",
         "monitor_pid",
         "monitor_start",
         "network",
@@ -142,6 +144,7 @@ class ContainerState(Value):
         oom_killed: bool = False,
         stop_requested: bool = False,
         restart_count: int = 0,
+        log_lost_bytes: int = 0,
     ) -> None:
         self.status = status
         self.pid = pid
@@ -161,3 +164,4 @@ class ContainerState(Value):
         self.oom_killed = oom_killed
         self.stop_requested = stop_requested
         self.restart_count = restart_count
+        self.log_lost_bytes = log_lost_bytes

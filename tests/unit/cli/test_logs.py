@@ -62,6 +62,13 @@ def test_tail_of_a_log_longer_than_a_block(store, capfd):
     assert [line.split()[0] for line in lines] == [str(n) for n in range(1300, 2000)]
 
 
+@pytest.mark.parametrize("words", [(), ("-f",), ("--tail=0",)])
+def test_what_a_full_disk_has_taken_is_told_at_the_end(store, web, capfd, words):
+    records.save_state(web, status="exited", log_lost_bytes=4711)
+    err = printed(store, capfd, *words).err
+    assert err.endswith("notice: 4711 bytes of this log are lost: the disk was full\n")
+
+
 @pytest.mark.parametrize("text", ["-1", "x", "", "1.5", "٣"])
 def test_bad_tail_is_a_usage_error(store, web, text):
     with pytest.raises(UsageError):
