@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import pytest
 
 from rootless.engine import worker
 from rootless.model.host import IdMapping
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def test_worker_that_is_told_nothing_ends_by_itself_without_a_word(tmp_path: Path) -> None:
+def test_worker_that_is_told_nothing_ends_by_itself_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     early = worker.start(IdMapping(mode="none", uids=(), gids=(), key="none"), str(tmp_path))
     answers, errors = os.dup(early.answers), os.dup(early.errors)
     early.close()
