@@ -98,7 +98,12 @@ def _container(paths: Paths, container: Container, *, with_size: bool) -> dict[s
         from rootless.network.addresses import load_addresses  # not for images
 
         addresses = load_addresses(container.state.pid)
-    shown = describe.container_json(paths, container, addresses=addresses)
+    condition = None
+    if container.spec.healthcheck.test:
+        from rootless.engine import health  # most containers have no check
+
+        condition = health.read(container)
+    shown = describe.container_json(paths, container, addresses=addresses, health=condition)
     return shown | _sizes(paths, container) if with_size else shown
 
 

@@ -18,18 +18,28 @@ if TYPE_CHECKING:
     from layers.config import ImageConfig
     from rootless.engine.records import Container
     from rootless.engine.volumes import Volume
+    from rootless.model.policy import Healthcheck, Limits
     from rootless.model.spec import ContainerSpec, Device, Mount, Security
     from rootless.paths import Paths
+
+_OVERLAY_PARTS = {"UpperDir": "upper", "WorkDir": "work", "MergedDir": "rootfs"}
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 """Go's zero time: "never"."""
 
 
-def container_json(paths: Paths, container: Container, *, addresses: Sequence[str] = ()) -> dict[str, Any]:
+def container_json(
+    paths: Paths,
+    container: Container,
+    *,
+    addresses: Sequence[str] = (),
+    health: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return a container in the shape of `docker inspect`.
 
     Args:
         addresses: of its network namespace, empty where it does not run or has none of its own.
+        health: in Docker's shape, None where it is not checked.
     """
     spec, state = container.spec, container.state
     argv = spec.process.argv
@@ -38,17 +48,18 @@ def container_json(paths: Paths, container: Container, *, addresses: Sequence[st
         "Created": timestamp(spec.created_ns),
         "Path": argv[0],
         "Args": list(argv[1:]),
-        "State": _state(container),
+        "State": _state(container) | ({"Health": health} if health else {}),
         "Image": spec.image_id,
         "ResolvConfPath": container.path("resolv.conf"),
         "HostnamePath": container.path("hostname"),
         "HostsPath": container.path("hosts"),
-        "LogPath": container.path("log.json"),
+        "LogPath": _log_path(container),
         "Name": "/" + spec.name,
-        "RestartCount": 0,
+        "RestartCount": state.restart_count,
         "Driver": state.storage or spec.storage,
         "Platform": "linux",
         "HostConfig": _host_config(spec),
+        "GraphDriver": _graph_driver(container),
         "Mounts": [_mount(paths, mount) for mount in spec.mounts if mount.kind != "tmpfs"],
         "Config": _config(spec),
         "NetworkSettings": _network_settings(container, addresses),
@@ -121,17 +132,23 @@ def label_map(labels: Iterable[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def _log_path(container: Container) -> str:
+    from rootless.engine.logformat import FORMATS  # not for those who print labels only
+
+    log = FORMATS.get(container.spec.log.driver)
+    return container.path(log.file_name) if log else ""
+
+
 def _state(container: Container) -> dict[str, Any]:
     state = container.state
-    is_running = state.status == lifecycle.RUNNING
     return {
         "Status": state.status,
-        "Running": is_running,
-        "Paused": False,
-        "Restarting": False,
-        "OOMKilled": False,
-        "Dead": False,
-        "Pid": state.pid if is_running else 0,
+        "Running": state.status in lifecycle.MINDED,  # Docker's: paused and restarting ones too
+        "Paused": state.status == lifecycle.PAUSED,
+        "Restarting": state.status == lifecycle.RESTARTING,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == lifecycle.DEAD,
+        "Pid": state.pid if state.status in lifecycle.ALIVE else 0,
         "ExitCode": state.exit_code,
         "Error": state.error,
         "StartedAt": _moment(state.started_ns),
@@ -142,18 +159,17 @@ def _state(container: Container) -> dict[str, Any]:
 def has_addresses(container: Container) -> bool:
     """Tell whether a container has a network of its own that can be looked at now."""
     state = container.state
-    return state.status == lifecycle.RUNNING and state.network not in ("host", "container", "none")
+    return state.status in lifecycle.ALIVE and state.network not in ("host", "container", "none")
 
 
 def _network_settings(container: Container, addresses: Sequence[str]) -> dict[str, Any]:
     state = container.state
-    is_running = state.status == lifecycle.RUNNING
     address = next((a for a in addresses if ":" not in a), "")
     ipv6 = next((a for a in addresses if ":" in a), "")
     endpoint = {"IPAddress": address, "GlobalIPv6Address": ipv6}
     network = state.network or container.spec.network.driver
     return {
-        "Ports": port_bindings(state.ports) if is_running else {},
+        "Ports": port_bindings(state.ports) if state.status in lifecycle.ALIVE else {},
         **endpoint,
         "Networks": {} if network in ("", "container") else {network: endpoint},
     }
@@ -195,6 +211,7 @@ def _config(spec: ContainerSpec) -> dict[str, Any]:
         "Labels": label_map(spec.labels),
         "StopSignal": _signal_name(spec.stop_signal),
         "StopTimeout": spec.stop_timeout_s,
+        **({"Healthcheck": _healthcheck(spec.healthcheck)} if spec.healthcheck.test else {}),
     }
 
 
@@ -203,10 +220,10 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     mode = f"container:{network.container}" if network.container else network.driver or "default"
     return {
         "Binds": [_bind(mount) for mount in spec.mounts if _is_bind(mount)] or None,
-        "LogConfig": {"Type": "json-file", "Config": {}},
+        "LogConfig": {"Type": spec.log.driver, "Config": label_map(spec.log.options)},
         "NetworkMode": mode,
         "PortBindings": port_bindings(port.to_json() for port in network.ports),
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.max_retries},
         "AutoRemove": spec.auto_remove,
         "CapAdd": list(security.cap_add) or None,
         "CapDrop": list(security.cap_drop) or None,
@@ -226,7 +243,40 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "Init": spec.init,
         "Devices": [_device(device) for device in spec.devices],
         "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in spec.process.ulimits],
+        **_limits(spec.limits),
     }
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    """Return what was asked for; what of it is enforced is told at the start."""
+    return {
+        "Memory": limits.memory_bytes,
+        "MemorySwap": limits.memory_swap_bytes,
+        "MemoryReservation": limits.memory_reservation_bytes,
+        "NanoCpus": limits.cpus * 1_000_000,
+        "CpuShares": limits.cpu_shares,
+        "CpusetCpus": limits.cpuset_cpus,
+        "PidsLimit": limits.pids or None,
+        "OomScoreAdj": limits.oom_score_adj or 0,
+    }
+
+
+def _healthcheck(check: Healthcheck) -> dict[str, Any]:
+    return {
+        "Test": list(check.test),
+        "Interval": check.interval_ns,
+        "Timeout": check.timeout_ns,
+        "StartPeriod": check.start_period_ns,
+        "StartInterval": check.start_interval_ns,
+        "Retries": check.retries,
+    }
+
+
+def _graph_driver(container: Container) -> dict[str, Any]:
+    """Return where the container's own files are, as far as it was started once."""
+    driver = container.state.storage or container.spec.storage
+    parts = {"MergedDir": "rootfs"} if driver == "copy" else _OVERLAY_PARTS if driver else {}
+    return {"Name": driver, "Data": {name: container.path(part) for name, part in parts.items()}}
 
 
 def _is_bind(mount: Mount) -> bool:

@@ -10,6 +10,7 @@ from rootless.cli import inspect
 from rootless.engine import describe
 from rootless.errors import RootlessError, UsageError
 from rootless.model import lifecycle
+from rootless.model.policy import Healthcheck, Limits, LogConfig, RestartPolicy
 from rootless.model.spec import Device, Mount, Network, Port, Process, Security, Ulimit
 
 PORT = {"host_ip": "127.0.0.1", "host_port": 8080, "container_port": 80, "protocol": "tcp"}
@@ -113,6 +114,57 @@ def test_container_shows_how_it_was_asked_for(store, web, capfd):
     assert data["Name"] == "data"
     assert data["Source"] == os.path.join(store.paths.volumes, "data", "_data")
     assert anonymous["Mode"] == ""
+
+
+def test_paused_container_runs_and_a_restarting_one_has_no_process(store, capfd):
+    pid = os.getpid()
+    store.running("frozen", pid=pid, state={"status": lifecycle.PAUSED})
+    store.running("again", pid=pid, state={"status": lifecycle.RESTARTING, "restart_count": 3})
+    store.add("broken", state={"status": lifecycle.DEAD, "oom_killed": True})
+    frozen, again, broken = (shown["State"] for shown in inspected(store, capfd, "frozen", "again", "broken"))
+    assert (frozen["Running"], frozen["Paused"], frozen["Pid"]) == (True, True, pid)
+    assert (again["Running"], again["Restarting"], again["Pid"]) == (True, True, 0)
+    assert (broken["Running"], broken["Dead"], broken["OOMKilled"]) == (False, True, True)
+    assert inspected(store, capfd, "again")[0]["RestartCount"] == 3
+
+
+def test_policies_have_dockers_shapes(store, capfd):
+    container = store.running(
+        "web",
+        pid=os.getpid(),
+        restart=RestartPolicy(name="on-failure", max_retries=4),
+        healthcheck=Healthcheck(test=("CMD", "true"), retries=2),
+        log=LogConfig(driver="k8s-file", options=("max-size=1m",)),
+        limits=Limits(memory_bytes=1 << 20, cpus=1500, pids=7),
+        state={"storage": "overlay"},
+    )
+    with open(container.path("health.json"), "w") as file:
+        file.write('{"Status": "healthy", "FailingStreak": 0, "Log": []}')
+    (shown,) = inspected(store, capfd, "web")
+    host = shown["HostConfig"]
+    assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 4}
+    assert host["LogConfig"] == {"Type": "k8s-file", "Config": {"max-size": "1m"}}
+    assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (1 << 20, 1_500_000_000, 7)
+    assert shown["LogPath"] == container.path("log.k8s")
+    assert shown["State"]["Health"]["Status"] == "healthy"
+    assert shown["Config"]["Healthcheck"]["Test"] == ["CMD", "true"]
+    assert shown["Config"]["Healthcheck"]["Retries"] == 2
+    assert shown["GraphDriver"]["Name"] == "overlay"
+    assert shown["GraphDriver"]["Data"]["UpperDir"] == container.path("upper")
+
+
+def test_container_without_a_check_has_no_health(store, web, capfd):
+    (shown,) = inspected(store, capfd, "web")
+    assert "Health" not in shown["State"]
+    assert "Healthcheck" not in shown["Config"]
+
+
+def test_size_counts_what_the_container_wrote(store, web, capfd):
+    os.mkdir(web.path("upper"))
+    with open(web.path("upper", "file"), "w") as file:
+        file.write("x" * 10)
+    assert inspected(store, capfd, "--size", "web")[0]["SizeRw"] == 10
+    assert "SizeRw" not in inspected(store, capfd, "web")[0]
 
 
 def test_pid_of_a_container_that_does_not_run_is_zero(store, capfd):

@@ -9,6 +9,7 @@ from rootless.cli import ps
 from rootless.engine import image_lookup
 from rootless.errors import RootlessError, UsageError
 from rootless.model import lifecycle
+from rootless.model.policy import Healthcheck
 from rootless.model.spec import Mount, Process
 
 SECOND = 1_000_000_000
@@ -59,6 +60,8 @@ def test_last_and_latest_take_any_state(store, containers, capfd):
         (["name=^/ended$"], ["ended"]),
         (["name=^ive"], []),
         (["status=paused"], []),
+        (["is-task=false", "status=exited"], ["ended"]),
+        (["is-task=true"], []),
         (["health=none", "exited=3"], ["ended"]),
         (["health=healthy"], []),
         (["publish=80"], []),
@@ -118,6 +121,54 @@ def test_row_of_an_exited_container(containers):
 def test_status_of_each_state(containers):
     assert ps.status_text(containers["created"], now_ns=NOW) == "Created"
     assert ps.status_text(containers["live"], now_ns=4 * SECOND) == "Up 3 seconds"
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (lifecycle.PAUSED, "Up 2 minutes (Paused)"),
+        (lifecycle.RESTARTING, "Restarting (7) 5 seconds ago"),
+        (lifecycle.EXITED, "Exited (7) 5 seconds ago"),
+        (lifecycle.DEAD, "Dead"),
+        (lifecycle.REMOVING, "Removal In Progress"),
+    ],
+)
+def test_status_of_the_other_states(store, status, text):
+    state = {"exit_code": 7, "started_ns": NOW - 125 * SECOND, "finished_ns": NOW - 5 * SECOND}
+    container = store.add("x", state={**state, "status": status})
+    assert ps.status_text(container, now_ns=NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("health", "text"),
+    [
+        ('{"Status": "healthy"}', "Up 3 seconds (healthy)"),
+        ('{"Status": "starting"}', "Up 3 seconds (health: starting)"),
+        ('{"Status": "unhealthy"}', "Up 3 seconds (unhealthy)"),
+        ('{"Sta', "Up 3 seconds"),
+        ("", "Up 3 seconds"),
+    ],
+)
+def test_health_stands_beside_the_status(store, capfd, health, text):
+    check = Healthcheck(test=("CMD", "true"))
+    container = store.running("checked", pid=os.getpid(), healthcheck=check)
+    store.running("unchecked", pid=os.getpid())
+    if health:
+        with open(container.path("health.json"), "w") as file:
+            file.write(health)
+    assert ps.status_text(container, now_ns=4 * SECOND) == text
+    known = "healthy" in health or "starting" in health
+    name = json.loads(health)["Status"] if known else "none"
+    assert "checked" in listed(store, capfd, "-f", f"health={name}")
+    assert ("unchecked" in listed(store, capfd, "-f", f"health={name}")) is not known
+
+
+@pytest.mark.parametrize("status", [lifecycle.PAUSED, lifecycle.RESTARTING])
+def test_paused_and_restarting_containers_are_among_the_running_ones(store, capfd, status):
+    store.running("x", pid=os.getpid(), state={"status": status})
+    assert listed(store, capfd) == ["x"]
+    assert listed(store, capfd, "-f", f"status={status}") == ["x"]
+    assert listed(store, capfd, "-f", "status=running") == []
 
 
 def test_ports_of_a_running_container(store):
