@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from rootless.engine import worker
 from rootless.model.host import IdMapping
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_worker_that_is_told_nothing_ends_by_itself_without_a_word(
