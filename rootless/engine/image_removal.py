@@ -11,6 +11,7 @@ import os
 from layers.errors import AmbiguousImage, ImageNotFound
 from layers.locks import FileLock
 from layers.store.directory import ImageLayout
+from rootless.engine import events
 from rootless.engine.image_lookup import iter_images, not_found
 from rootless.errors import NotFound, StateConflict
 
@@ -67,8 +68,9 @@ def remove_image(
     siblings = [e for e in layout.entries() if image_id and layout.image_id(e) == image_id]
     names = [e.name for e in siblings if e.name]
     by_name = layout.load_index().find_name(query) is not None
+    subject = str(image_id or entry.digest)
     if by_name and len(names) > 1:
-        _untag(layout, entry, removed)
+        _untag(paths, layout, entry, removed, image_id=subject)
         return removed
     if len(names) > 1 and not force:
         raise StateConflict(
@@ -79,9 +81,10 @@ def remove_image(
     _check_users(query, users.get(image_id or "", []), force=force, running=running)
     for each in siblings or [entry]:
         if each.name:
-            _untag(layout, each, removed)
+            _untag(paths, layout, each, removed, image_id=subject)
         layout.remove(each.digest)
-    removed.lines.append(f"Deleted: {image_id or entry.digest}")
+    removed.lines.append(f"Deleted: {subject}")
+    events.record(paths, events.IMAGE, "delete", id=subject, attributes={"name": subject})
     return removed
 
 
@@ -126,11 +129,13 @@ def free_space_of_images(
     return True
 
 
-def _untag(layout: ImageLayout, entry: ImageEntry, removed: Removed) -> None:
+def _untag(paths: Paths, layout: ImageLayout, entry: ImageEntry, removed: Removed, *, image_id: str) -> None:
     assert entry.name is not None
     layout.untag(entry.name)
     reference = entry.reference
-    removed.lines.append(f"Untagged: {reference.familiar if reference else entry.name}")
+    name = reference.familiar if reference else entry.name
+    removed.lines.append(f"Untagged: {name}")
+    events.record(paths, events.IMAGE, "untag", id=image_id, attributes={"name": name})
     if reference and entry.repo_digest and not reference.digest:
         removed.lines.append(f"Untagged: {reference.familiar_repository}@{entry.repo_digest}")
 

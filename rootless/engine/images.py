@@ -26,9 +26,10 @@ from layers.manifest import (
     check_is_image,
     parse_config,
 )
+from layers.reference import Reference
 from layers.snapshot import Snapshots
 from layers.store.directory import ImageLayout
-from rootless.engine import loop, records, snapshots, worker
+from rootless.engine import events, loop, records, snapshots, worker
 from rootless.engine.explain import DISK_FULL, explained, free_space
 from rootless.engine.feed import BlobFeed
 from rootless.engine.fetch import LOCK_POLL_S, Fetcher, StartOver
@@ -146,13 +147,21 @@ async def pull(
                 gc.freeze()  # what is imported now stays
                 gc.enable()
                 job = _Pull(paths, modes, layout, source, progress, disk=disk, early=early)
-                return await job.run(options.platform or Platform.host())
+                pulled = await job.run(options.platform or Platform.host())
+                _record(paths, pulled)
+                return pulled
         except BaseException as exc:
             if getattr(loop.most_telling(exc), "reference", "") == DISK_FULL:
                 _make_room(paths, layout)
             raise
         finally:
             progress.close()
+
+
+def _record(paths: Paths, pulled: PulledImage) -> None:
+    reference = Reference.parse(pulled.name)
+    attributes = {"name": reference.familiar_repository}
+    events.record(paths, events.IMAGE, "pull", id=reference.familiar, attributes=attributes)
 
 
 def _make_room(paths: Paths, layout: ImageLayout) -> None:
