@@ -45,9 +45,9 @@ def console() -> None:
     _open_standard_streams()
     code = main()
     # The interpreter's orderly end takes 3 of the 24 ms of `rootless ps`, 20 ms of a pull, and nothing here
-    # needs it. It waits for threads that are no daemons, and only for those.
+    # needs it. It would wait for threads that are no daemons; the main one is not.
     threading = sys.modules.get("threading")
-    if threading is None or all(thread.daemon for thread in threading.enumerate()[1:]):
+    if threading is None or sum(not thread.daemon for thread in threading.enumerate()) == 1:
         _leave(code)
     raise SystemExit(code)
 
