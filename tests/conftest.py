@@ -82,9 +82,10 @@ _REASONS = pytest.StashKey[Counter]()
 
 
 def _chosen_slow(choice: str, items: list[pytest.Item]) -> frozenset[str]:
-    names = [item.nodeid for item in items if item.get_closest_marker("slow")]
+    marks = {item.nodeid: mark for item in items if (mark := item.get_closest_marker("slow"))}
     if choice == "all":
-        return frozenset(names)
+        return frozenset(marks)
+    names = [name for name, mark in marks.items() if mark.kwargs.get("sampled", True)]
     names.sort(key=lambda name: zlib.crc32(name.encode()))
     return frozenset(names[:SLOW_SAMPLE] if choice == "sample" else ())
 

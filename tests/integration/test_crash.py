@@ -125,7 +125,7 @@ def test_run_killed_at_random_moments(fresh_product: Product, image: str) -> Non
     interrupt_runs(fresh_product, image, seed=2, moments=MOMENTS)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(sampled=False)
 @pytest.mark.timeout(900)
 def test_pull_killed_at_many_random_moments(fresh_product: Product, image: str) -> None:
     interrupt_pulls(fresh_product, image, seed=3, moments=MANY_MOMENTS)
