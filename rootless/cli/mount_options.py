@@ -111,8 +111,35 @@ def anonymous_volume(target: str) -> Mount:
     return Mount(kind="volume", source=new_id(), target=target, options=(ANONYMOUS,))
 
 
-def merge_mounts(user: Iterable[Mount], image_volumes: Iterable[str]) -> tuple[Mount, ...]:
-    """Return the user's mounts and an anonymous volume for each VOLUME of the image that they do not cover.
+def parse_volumes_from(text: str) -> tuple[str, bool]:
+    """Return (container, read-only) of one --volumes-from: CONTAINER[:ro|rw]."""
+    query, _, modes = text.partition(":")
+    words = set(modes.split(",")) - _NO_EFFECT - {""}
+    if not query or words - {"ro", "rw"} or len(words) > 1:
+        raise bad_value("--volumes-from", text, "not a container", hint="write CONTAINER, or CONTAINER:ro")
+    return query, words == {"ro"}
+
+
+def inherited_mounts(mounts: Iterable[Mount], *, read_only: bool) -> list[Mount]:
+    """Return the mounts that --volumes-from takes over: binds and volumes, which are not filled again."""
+    return [
+        mount.replace(
+            read_only=mount.read_only or read_only,
+            options=mount.options if "nocopy" in mount.options else (*mount.options, "nocopy"),
+        )
+        if mount.kind == "volume"
+        else mount.replace(read_only=mount.read_only or read_only)
+        for mount in mounts
+        if mount.kind != "tmpfs"
+    ]
+
+
+def merge_mounts(
+    user: Iterable[Mount], image_volumes: Iterable[str], *, inherited: Iterable[Mount] = ()
+) -> tuple[Mount, ...]:
+    """Return the user's mounts, the inherited ones and anonymous volumes for the image's VOLUMEs.
+
+    Of two with one target the first kind counts; of the inherited ones the last.
 
     Raises:
         UsageError: two of the user's have one target.
@@ -122,6 +149,7 @@ def merge_mounts(user: Iterable[Mount], image_volumes: Iterable[str]) -> tuple[M
         if mount.target in mounts:
             raise UsageError(f"duplicate mount point: {mount.target}", hint="mount one thing there")
         mounts[mount.target] = mount
+    mounts = {mount.target: mount for mount in inherited} | mounts
     for target in image_volumes:
         if target not in mounts and target != "/":
             mounts[target] = anonymous_volume(target)

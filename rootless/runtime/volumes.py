@@ -50,8 +50,8 @@ class Volume(Op):
             os.close(fd)
 
     def _fill(self, context: Context) -> None:
-        if os.listdir(self.data):
-            return
+        if os.path.basename(self.data) != "_data" or os.listdir(self.data):
+            return  # another name of a directory of the host, which is not ours to fill; or filled already
         try:
             source = open_in_root(context.root_fd, self.target, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
