@@ -198,15 +198,16 @@ def make_plan(
     storage = spec.storage or modes.storage
     process = plan_process(spec.process, spec.security, modes.mapping)
     own_network = network not in ("host", "container")
+    is_host_root = any(host_id == 0 for _, host_id, _ in modes.mapping.uids)
     operations = (
         ops.Isolate(receive=any(m.propagation.lstrip("r") in ("slave", "shared") for m in spec.mounts)),
         _root_op(storage, files, volatile=spec.auto_remove),
-        *_kernel_ops(spec, facts, own_network=own_network),
+        *_kernel_ops(spec, facts, own_network=own_network, is_host_root=is_host_root),
         *_device_ops(spec, tty_group=process.gids > _TTY_GID),
         *_file_ops(spec, files),
         *(_mount_op(mount, files) for mount in _by_depth(spec.mounts)),
         *(ops.Bind(d.source, _check_target(d.target, kind="bind")) for d in spec.devices),
-        *_closing_ops(spec, process, own_network=own_network),
+        *_closing_ops(spec, process, own_network=own_network, is_host_root=is_host_root),
     )
     return Plan(
         name=spec.name,
@@ -264,11 +265,13 @@ def _fuse_command(program: str, files: Files) -> tuple[str, ...]:
     return (program, "-o", options, files.rootfs)
 
 
-def _kernel_ops(spec: ContainerSpec, facts: HostFacts, *, own_network: bool) -> Iterator[ops.Op]:
+def _kernel_ops(
+    spec: ContainerSpec, facts: HostFacts, *, own_network: bool, is_host_root: bool
+) -> Iterator[ops.Op]:
     read_only = not spec.security.privileged
     yield kernel_mounts.Proc(fresh=facts.proc_mountable)
     if not _has_target(spec, "/sys"):
-        yield kernel_mounts.Sys(fresh=own_network, read_only=read_only)
+        yield kernel_mounts.Sys(fresh=own_network, read_only=read_only or is_host_root)
         if not _has_target(spec, "/sys/fs/cgroup"):
             yield kernel_mounts.Cgroup(read_only=read_only)
 
@@ -299,12 +302,19 @@ def _file_ops(spec: ContainerSpec, files: Files) -> Iterator[ops.Op]:
             yield ops.Bind(source, target)
 
 
-def _closing_ops(spec: ContainerSpec, process: ProcessPlan, *, own_network: bool) -> Iterator[ops.Op]:
+def _closing_ops(
+    spec: ContainerSpec, process: ProcessPlan, *, own_network: bool, is_host_root: bool
+) -> Iterator[ops.Op]:
     if process.tty:
         yield devices.Console(rows=process.rows, columns=process.columns)
-    if spec.security.mask_paths and not spec.security.privileged:
+    is_open = spec.security.privileged or not spec.security.mask_paths
+    if not is_open:
         for path in MASKED_PATHS:
             yield kernel_mounts.Mask(path)
+    # The kernel asks for the owner alone before it changes a sysctl of the whole host: what is refused to
+    # the root of a user namespace is granted to one that is the host's own root. Against accidents: a
+    # privileged container can mount another /proc.
+    if not is_open or is_host_root:
         for path in READONLY_PATHS:
             yield kernel_mounts.ReadOnly(path)
     if own_network:

@@ -246,3 +246,14 @@ def test_set_id_files_of_containers_are_out_of_others_reach(
         above = [parent for parent in path.parents if parent.is_relative_to(store)]
         assert any(parent.stat().st_mode & 0o077 == 0 for parent in above), path
     fresh_product.run(f"--root={store}", "rm", "made")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("option", ["--privileged", "--security-opt=systempaths=unconfined"])
+def test_host_root_cannot_change_sysctls_of_the_host_by_accident(
+    product: Product, busybox: str, option: str
+) -> None:
+    found = product.run(*QUICK, option, busybox, "cat", "/proc/self/mountinfo").lines
+    mounts = {words[4]: words[5].split(",") for words in map(str.split, found)}
+    for path in ("/proc/sys", "/proc/irq", "/sys"):
+        assert "ro" in mounts[path], path

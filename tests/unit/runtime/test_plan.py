@@ -185,6 +185,18 @@ def test_privileged_has_no_masks_no_filter_and_all_devices() -> None:
     assert "mount sysfs on /sys" in found
 
 
+@pytest.mark.parametrize("security", [Security(privileged=True), Security(mask_paths=False)])
+@pytest.mark.parametrize(
+    "uids", [((0, 0, 1),), ((0, 0, 1), (1, 100000, 65536)), ((0, 100000, 1), (1, 0, 1))], ids=str
+)
+def test_host_root_gets_no_writable_sysctls_of_the_host(security: Security, uids: tuple) -> None:
+    found = lines(security=security, mapping=IdMapping(mode="ranges", uids=uids, gids=uids, key="r0"))
+    for path in planning.READONLY_PATHS:
+        assert f"make {path} read-only" in found
+    assert "mount sysfs on /sys (read-only)" in found
+    assert not [line for line in found if line.startswith("mask")]
+
+
 def test_unmasked_system_paths_keep_the_rest() -> None:
     found = lines(security=Security(mask_paths=False))
     assert not [line for line in found if line.startswith(("mask", "make /proc"))]
