@@ -45,13 +45,16 @@ class Chain(OpenHandles):
 
     Args:
         layers: paths of the layers' directories, topmost first; may be none.
+        plain_names: in the topmost one, a name that begins with `.wh.` is a name like any other: a container
+            wrote it through the kernel's overlay, which knows the other form alone.
     """
 
-    __slots__ = ("root",)
+    __slots__ = ("_literal", "root")
 
-    def __init__(self, layers: Sequence[str | bytes]) -> None:
+    def __init__(self, layers: Sequence[str | bytes], *, plain_names: bool = False) -> None:
         super().__init__()
         roots: list[Handle] = []
+        self._literal: Handle | None = None
         self.root: ChainDirectory | None = None
         try:
             for path in layers:
@@ -63,6 +66,7 @@ class Chain(OpenHandles):
             raise
         if roots:
             self.root = ChainDirectory(roots)
+            self._literal = roots[0] if plain_names else None
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +94,7 @@ class Chain(OpenHandles):
                 parts.append(part)
                 if self.is_opaque(part):
                     break
-            if _lstat(self.fd(above), PREFIX + name) is not None:
+            if not self._is_literal(above) and _lstat(self.fd(above), PREFIX + name) is not None:
                 break
         return ChainDirectory(parts) if parts else None
 
@@ -100,10 +104,11 @@ class Chain(OpenHandles):
         closed: set[bytes] = set()  # names of which lower layers have no say
         for above in directory.parts:
             hidden: list[bytes] = []
+            literal = self._is_literal(above)
             with os.scandir(self.fd(above)) as listing:
                 for entry in listing:
                     name = os.fsencode(entry.name)
-                    if name.startswith(PREFIX):
+                    if name.startswith(PREFIX) and not literal:
                         hidden.append(name[len(PREFIX) :])
                     elif name not in closed:
                         self._merge(found, closed, above, name, entry)
@@ -119,7 +124,15 @@ class Chain(OpenHandles):
         except OSError as exc:
             if exc.errno not in (errno.ENODATA, errno.ENOTSUP):
                 raise
-        return _lstat(fd, OPAQUE_NAME) is not None
+        return not self._is_literal(directory) and _lstat(fd, OPAQUE_NAME) is not None
+
+    def _is_literal(self, directory: Handle) -> bool:
+        """Tell whether a directory lies in the layer whose names are all plain."""
+        if self._literal is None:
+            return False
+        while directory.parent is not None:
+            directory = directory.parent
+        return directory is self._literal
 
     def _merge(
         self,
@@ -131,16 +144,41 @@ class Chain(OpenHandles):
     ) -> None:
         if not entry.is_dir(follow_symlinks=False):
             closed.add(name)
-            info = entry.stat(follow_symlinks=False)
-            if name not in found and not is_whiteout_device(info):
+            info = _lstat(self.fd(above), name)
+            if info is not None and name not in found and not is_whiteout_device(info):
                 found[name] = ChainEntry(above, name, info)
             return
         part = Handle(name, above)
+        try:
+            opaque = self.is_opaque(part)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # a container has removed it since the listing
         upper = found.setdefault(name, ChainDirectory([]))
         assert isinstance(upper, ChainDirectory)
         upper.parts.append(part)
-        if self.is_opaque(part):
+        if opaque:
             closed.add(name)
+
+
+class PlainTree(Chain):
+    """One directory as it is, through the same interface: nothing in it is a whiteout."""
+
+    __slots__ = ()
+
+    def __init__(self, path: str | bytes) -> None:
+        super().__init__([path])
+
+    def entries(self, directory: ChainDirectory) -> dict[bytes, ChainDirectory | ChainEntry]:
+        (above,) = directory.parts
+        found: dict[bytes, ChainDirectory | ChainEntry] = {}
+        with os.scandir(self.fd(above)) as listing:
+            for entry in listing:
+                name = os.fsencode(entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    found[name] = ChainDirectory([Handle(name, above)])
+                elif (info := _lstat(self.fd(above), name)) is not None:
+                    found[name] = ChainEntry(above, name, info)
+        return found
 
 
 def _lstat(dir_fd: int, name: bytes) -> os.stat_result | None:

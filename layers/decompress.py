@@ -1,8 +1,8 @@
 """Turn a layer's compressed bytes into plain ones, with bounded memory, in a thread of its own.
 
-Formats: gzip (any number of members), zstd (any number of frames, skippable ones too), none. After the end of
-a compressed stream only another member or zero bytes may follow. Ring 2; zlib-ng decompresses four times as
-fast as the standard library's zlib and is imported only when a gzip layer comes.
+Formats: gzip, bzip2 and xz (any number of members), zstd (any number of frames, skippable ones too), none.
+After the end of a compressed stream only another member or zero bytes may follow. Ring 2; zlib-ng
+decompresses four times as fast as the standard library's zlib and is imported only when a gzip layer comes.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ QUEUE_LENGTH = 8
 MAX_WINDOW_LOG = 27
 """128 MiB, the bound of the zstd program itself; frames that want more need more memory than a layer
 deserves."""
+MAX_XZ_BYTES = 128 << 20
+"""What a decoder of xz may take; `xz -9` needs 65 MiB."""
 MAX_RATIO = 5000
 """gzip cannot exceed 1032; zstd can reach 40,000 with zeros, for which nobody builds a layer."""
 RATIO_FREE_BYTES = 1 << 30
@@ -120,10 +122,24 @@ def decoder_of(compression: str) -> Callable[[Callable[[int], bytes]], Iterator[
     """
     if compression == "none":
         return _copy
-    if compression not in ("gzip", "zstd"):
+    if compression not in _FORMATS:
         raise InvalidLayer(f"cannot decompress layer: unknown compression {compression!r}")
-    new, error, magic = _gzip() if compression == "gzip" else _zstd()
+    new, error, magic = _FORMATS[compression]()
     return lambda read: _decode(read, new, error=error, magic=magic, format_name=compression)
+
+
+def detect(start: bytes) -> str:
+    """Return the compression of a tar archive from its first bytes: a word for `decoder_of`.
+
+    Args:
+        start: a whole block of 512 bytes where there are as many: a member's name can begin like a format.
+    """
+    if start[257:262] == b"ustar":
+        return "none"
+    for compression, magic in _MAGIC.items():
+        if start.startswith(magic):
+            return compression
+    return "none"
 
 
 class _Meter:
@@ -242,6 +258,22 @@ def _zstd() -> tuple[Callable[[], Decoder], type[Exception], tuple[bytes, ...]]:
     options = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
     skippable = tuple(bytes((0x50 + n, 0x2A, 0x4D, 0x18)) for n in range(16))
     return (lambda: zstd.ZstdDecompressor(options=options)), zstd.ZstdError, (b"\x28\xb5\x2f\xfd", *skippable)
+
+
+def _bzip2() -> tuple[Callable[[], Decoder], type[Exception], tuple[bytes, ...]]:
+    import bz2
+
+    return bz2.BZ2Decompressor, OSError, (b"BZh",)
+
+
+def _xz() -> tuple[Callable[[], Decoder], type[Exception], tuple[bytes, ...]]:
+    import lzma
+
+    return (lambda: lzma.LZMADecompressor(memlimit=MAX_XZ_BYTES)), lzma.LZMAError, (b"\xfd7zX",)
+
+
+_FORMATS = {"gzip": _gzip, "zstd": _zstd, "bzip2": _bzip2, "xz": _xz}
+_MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0"}
 
 
 def _widen_pipe(fd: int) -> None:

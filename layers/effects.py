@@ -15,6 +15,7 @@ from layers.whiteout import OWNER_XATTR, may_come_from_image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from layers.tarcodec import TarReader
@@ -108,6 +109,42 @@ class RecordedOwners:
         return decode_owner(recorded)
 
 
+class CallersOwners:
+    """Everything belongs to whoever unpacks it."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def needs_xattr(self, uid: int, gid: int) -> bool:
+        return False
+
+    def give(self, fd: int, uid: int, gid: int) -> None:
+        pass
+
+    def give_entry(self, dir_fd: int, name: bytes, uid: int, gid: int) -> None:
+        pass
+
+    def read(self, info: os.stat_result, recorded: bytes) -> tuple[int, int]:
+        return info.st_uid, info.st_gid
+
+
+class AttemptedOwners(CallersOwners):
+    """chown where the kernel lets this user, with one note where it does not."""
+
+    def give(self, fd: int, uid: int, gid: int) -> None:
+        self._try(lambda: os.chown(fd, uid, gid))
+
+    def give_entry(self, dir_fd: int, name: bytes, uid: int, gid: int) -> None:
+        self._try(lambda: os.chown(name, uid, gid, dir_fd=dir_fd, follow_symlinks=False))
+
+    def _try(self, chown: Callable[[], None]) -> None:
+        try:
+            chown()
+        except (PermissionError, OverflowError):
+            if not self.notes:
+                self.notes.append("owners are not kept: only the administrator may give files away")
+
+
 def make_file(dir_fd: int, name: bytes, member: Member, reader: TarReader, *, owners: Owners) -> None:
     """Create a regular file with its data and metadata.
 
@@ -120,11 +157,7 @@ def make_file(dir_fd: int, name: bytes, member: Member, reader: TarReader, *, ow
     first_mode = mode & 0o777 | (0o600 if has_xattrs else 0)
     fd = os.open(name, _CREATE, first_mode, dir_fd=dir_fd)
     try:
-        if member.segments is not None:
-            _write_sparse(fd, member, reader)
-        else:
-            while reader.left:
-                _write(fd, reader.read_some())
+        write_data(fd, member, reader)
         owners.give(fd, member.uid, member.gid)
         if member.xattrs:
             set_xattrs(fd, member.xattrs)
@@ -134,6 +167,15 @@ def make_file(dir_fd: int, name: bytes, member: Member, reader: TarReader, *, ow
         os.utime(fd, ns=(member.mtime_ns, member.mtime_ns))
     finally:
         os.close(fd)
+
+
+def write_data(fd: int, member: Member, reader: TarReader) -> None:
+    """Write a member's data into an empty file."""
+    if member.segments is not None:
+        _write_sparse(fd, member, reader)
+        return
+    while reader.left:
+        _write(fd, reader.read_some())
 
 
 def make_link(dir_fd: int, name: bytes, member: Member, *, owners: Owners) -> None:
