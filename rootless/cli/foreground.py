@@ -39,6 +39,14 @@ def notice_once(paths: Paths, text: str) -> None:
     notice(text)
 
 
+def warn_of_logout(paths: Paths) -> None:
+    """Tell who starts a container in the background, once a boot, if this host ends it at logout."""
+    from rootless.engine import logout  # not for containers in the foreground
+
+    if text := logout.notice(logout.load_facts(environment=os.environ)):
+        notice_once(paths, text)
+
+
 def check_terminal(process: Process, *, detached: bool = False) -> None:
     """Refuse -t with -i when stdin is no terminal, as Docker does.
 

@@ -54,6 +54,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     session.begin(spec.id)
     if spec.detached:
         foreground.wait_started(session)
+        foreground.warn_of_logout(paths)
         print(spec.id)
         return 0
     return foreground.attend(
