@@ -156,7 +156,7 @@ def _print(
     since = "" if since_ns is None else timestamp(since_ns)
     until = "~" if until_ns is None else timestamp(until_ns)
     for lines in blocks:
-        for entry in logreader.parse(lines, form):
+        for entry in form.parse(lines):
             if entry[0] > until:
                 sink.flush()
                 return

@@ -14,6 +14,7 @@ import json
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     Entry = tuple[str, str, bytes, Mapping[str, str]]
     """(time, stream, text, attributes); times order as text. A text without newline is a part of a line."""
@@ -28,6 +29,8 @@ _ESCAPES = {n: b"\\u%04x" % n for n in range(0x20)} | {
     ord("\f"): b"\\f",
     ord("\r"): b"\\r",
 }
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a line of any content may raise."""
 _STREAMS = ("stdout", "stderr")
 _WHOLE = b"F"
 _PART = b"P"
@@ -39,7 +42,7 @@ class Format:
     Attributes:
         file_name: of the log in the container's directory.
         encode: makes whole entries of output; see `encode_json`.
-        parse: returns the entry of a line without its newline, None for a damaged one.
+        parse: returns the entries of lines without their newlines; see `parse_json`.
     """
 
     __slots__ = ("encode", "file_name", "parse")
@@ -49,7 +52,7 @@ class Format:
         file_name: str,
         *,
         encode: Callable[[bytes, str, bytes, bytes], bytes],
-        parse: Callable[[bytes], Entry | None],
+        parse: Callable[[list[bytes]], list[Entry]],
     ) -> None:
         self.file_name = file_name
         self.encode = encode
@@ -81,19 +84,36 @@ def encode_attributes(attributes: Mapping[str, str]) -> bytes:
     return f',"attrs":{json.dumps(dict(attributes))}'.encode() if attributes else b""
 
 
-def parse_json(line: bytes) -> Entry | None:
+def parse_json(lines: list[bytes]) -> list[Entry]:
+    """Return the entries of whole lines, in their order; damaged ones are passed over.
+
+    All of them are decoded at once, which takes a third of the time; where one is damaged, one by one.
+    """
     try:
-        entry = json.loads(line)
-        text = str(entry["log"])
+        found = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(found) == len(lines):
+            return [_entry(fields) for fields in found]
+    except _DAMAGED:
+        pass
+    entries = []
+    for line in lines:
         try:
-            data = text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:  # a surrogate that no writer of ours makes
-            data = text.encode("utf-8", "replace")
-        attributes = entry.get("attrs")
-        known = attributes if isinstance(attributes, dict) else {}
-        return str(entry["time"]), str(entry["stream"]), data, known
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+            entries.append(_entry(json.loads(line)))
+        except _DAMAGED:
+            continue
+    return entries
+
+
+def _entry(fields: dict[str, Any]) -> Entry:
+    stamp, stream, text = fields["time"], fields["stream"], fields["log"]
+    if stream not in _STREAMS or not isinstance(stamp, str):
+        raise ValueError("no entry of a log")
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that no writer of ours makes
+        data = text.encode("utf-8", "replace")
+    attributes = fields.get("attrs")
+    return stamp, stream, data, attributes if isinstance(attributes, dict) else {}
 
 
 def encode_cri(text: bytes, stream: str, stamp: bytes, attributes: bytes = b"") -> bytes:
@@ -108,7 +128,12 @@ def encode_cri(text: bytes, stream: str, stamp: bytes, attributes: bytes = b"") 
     return entries + head + _PART + b" " + text[end:] + b"\n" if end < len(text) else entries
 
 
-def parse_cri(line: bytes) -> Entry | None:
+def parse_cri(lines: list[bytes]) -> list[Entry]:
+    """As `parse_json`."""
+    return [entry for line in lines if (entry := _cri_entry(line)) is not None]
+
+
+def _cri_entry(line: bytes) -> Entry | None:
     fields = line.split(b" ", 3)
     if len(fields) < 4:
         return None

@@ -18,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rootless.engine.logformat import Entry
     from rootless.engine.records import Container
     from rootless.paths import Paths
 
@@ -180,14 +179,6 @@ def find_tail(fd: int, lines: int) -> tuple[int, int]:
         left -= count
         position = start
     return 0, lines + 1 - left
-
-
-def parse(lines: list[bytes], form: logformat.Format) -> Iterator[Entry]:
-    """Yield the entries of lines; damaged ones are passed over."""
-    for line in lines:
-        entry = form.parse(line)
-        if entry is not None:
-            yield entry
 
 
 def _identity(fd: int) -> tuple[int, int]:

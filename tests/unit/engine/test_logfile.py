@@ -29,7 +29,7 @@ def texts(path, *, max_files=1, driver="k8s-file"):
     form = FORMATS[driver]
     with LogReader(path, max_files=max_files) as reader:
         lines = [line for lines in reader.read() for line in lines]
-    return b"".join(entry[2] for line in lines if (entry := form.parse(line)))
+    return b"".join(entry[2] for entry in form.parse(lines))
 
 
 def make_writer(path, **options):

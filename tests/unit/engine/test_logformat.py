@@ -33,7 +33,7 @@ TEXTS = (
 def entries(form, text, stream="stdout", attributes=b""):
     lines = form.encode(text, stream, STAMP.encode(), attributes)
     assert lines.endswith(b"\n")
-    return [form.parse(line) for line in lines[:-1].split(b"\n")]
+    return form.parse(lines[:-1].split(b"\n"))
 
 
 @pytest.mark.parametrize("driver", FORMATS)
@@ -64,7 +64,7 @@ def test_json_entry_is_dockers():
 def test_bytes_that_are_no_text_are_lone_surrogates():
     line = encode_json(b"\xff\x00", "stdout", STAMP.encode(), b"")
     assert line.startswith(b'{"log":"\\udcff\\u0000",')
-    assert parse_json(line)[2] == b"\xff\x00"
+    assert parse_json([line])[0][2] == b"\xff\x00"
 
 
 def test_attributes_come_back():
@@ -93,11 +93,11 @@ def test_cri_lines_say_whether_they_are_whole():
     ],
 )
 def test_damaged_cri_line_is_no_entry(line):
-    assert parse_cri(line) is None
+    assert parse_cri([line]) == []
 
 
 def test_cri_tags_of_later_versions_are_passed_over():
-    assert parse_cri(f"{STAMP} stdout F:more x y".encode()) == (STAMP, "stdout", b"x y\n", {})
+    assert parse_cri([f"{STAMP} stdout F:more x y".encode()]) == [(STAMP, "stdout", b"x y\n", {})]
 
 
 @pytest.mark.parametrize(
@@ -112,16 +112,20 @@ def test_cri_tags_of_later_versions_are_passed_over():
         b"[" * 100000,
         b'{"log":"a","stream":"stdout"}',
         b'{"log":"half',
+        b'{"log":"a","stream":[],"time":"t"}',
+        b'{"log":"a","stream":"stdout","time":1}',
     ],
 )
 def test_damaged_json_line_is_no_entry(line):
-    assert parse_json(line) is None
+    assert parse_json([line]) == []
+    whole = b'{"log":"a","stream":"stdout","time":"t"}'
+    assert parse_json([whole, line, whole]) == [("t", "stdout", b"a", {})] * 2
 
 
 @pytest.mark.parametrize("more", ['"attrs":3', '"attrs":null', '"newer":{}'])
 def test_json_of_other_writers_is_read(more):
     line = f'{{"log":"a\\ud800","stream":"stdout","time":"t",{more}}}'.encode()
-    assert parse_json(line) == ("t", "stdout", b"a?", {})
+    assert parse_json([line]) == [("t", "stdout", b"a?", {})]
 
 
 def test_a_driver_without_a_form_keeps_nothing():

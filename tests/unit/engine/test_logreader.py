@@ -23,7 +23,7 @@ def make_writer(path, *, max_files=3, max_size_bytes=400):
 
 
 def take(reader):
-    return [FORM.parse(line)[2].decode() for lines in reader.read() for line in lines]
+    return [entry[2].decode() for lines in reader.read() for entry in FORM.parse(lines)]
 
 
 def write(writer, *words):
