@@ -141,7 +141,9 @@ def status_text(container: Container, *, now_ns: int) -> str:
         return up + _remark(container)
     if state.status == lifecycle.EXITED:
         return f"Exited ({state.exit_code}) {output.human_age(state.finished_ns, now_ns)}"
-    return {lifecycle.REMOVING: "Removal In Progress", lifecycle.DEAD: "Dead"}.get(state.status, "Created")
+    if state.status == lifecycle.DEAD:
+        return f"Dead ({state.error})" if state.error else "Dead"
+    return "Removal In Progress" if state.status == lifecycle.REMOVING else "Created"
 
 
 def _remark(container: Container) -> str:
