@@ -10,6 +10,14 @@ COMMANDS = {
     ),
     "events": ("rootless.cli.events", "Get real time events from the store"),
     "exec": ("rootless.cli.exec", "Execute a command in a running container"),
+    "generate crontab": (
+        "rootless.cli.generate_crontab",
+        "Print a crontab line that starts containers at boot",
+    ),
+    "generate systemd": (
+        "rootless.cli.generate_systemd",
+        "Print a systemd user unit that starts containers at boot",
+    ),
     "images": ("rootless.cli.images", "List images"),
     "info": ("rootless.cli.info", "Display system-wide information"),
     "inspect": ("rootless.cli.inspect", "Return low-level information on containers, images and volumes"),
@@ -47,6 +55,10 @@ GROUPS = {
             "prune": "container prune",
             "remove": "rm",
         },
+    ),
+    "generate": (
+        "Print what starts containers at boot",
+        {"crontab": "generate crontab", "systemd": "generate systemd"},
     ),
     "image": (
         "Manage images",
