@@ -7,7 +7,7 @@ import sys
 from rootless.cli import several
 from rootless.cli.args import BOOL, Command, Option
 from rootless.engine import containers, damaged, modes, records
-from rootless.errors import RootlessError, printable
+from rootless.errors import NotFound, RootlessError, printable
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
@@ -22,6 +22,7 @@ TABLE = Command(
     "Remove one or more containers",
     options=(
         Option("--force", "-f", kind=BOOL, help="Force the removal of a running container (uses SIGKILL)"),
+        Option("--link", "-l", kind=BOOL, help="Remove the specified link (there are none)"),
         Option("--volumes", "-v", kind=BOOL, help="Remove anonymous volumes associated with the container"),
     ),
     min_positionals=1,
@@ -32,6 +33,12 @@ TABLE = Command(
 def main(argv: list[str], options: GlobalOptions) -> int:
     """Remove the containers; print each name or id as it was written once it is gone."""
     parsed = TABLE.parse(argv)
+    if parsed.flag("link"):
+        raise NotFound(
+            f"no such link: {parsed.positionals[0]}",
+            hint="containers have no links here: use --network container:NAME, or --add-host",
+            reference="no-such-link",
+        )
     paths = find_paths(options.root)
     paths.ensure()
     _, mode = modes.load_store_modes(paths)
