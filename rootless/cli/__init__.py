@@ -4,12 +4,15 @@
 COMMANDS = {
     "completion": ("rootless.cli.completion", "Generate the completion script for a shell"),
     "container prune": ("rootless.cli.container_prune", "Remove all stopped containers"),
+    "cp": ("rootless.cli.cp", "Copy files/folders between a container and the local filesystem"),
+    "diff": ("rootless.cli.diff", "Inspect changes to files or directories on a container's filesystem"),
     "doctor": (
         "rootless.cli.doctor",
         "Say what this host can do and what an administrator could change",
     ),
     "events": ("rootless.cli.events", "Get real time events from the store"),
     "exec": ("rootless.cli.exec", "Execute a command in a running container"),
+    "export": ("rootless.cli.export", "Export a container's filesystem as a tar archive"),
     "generate crontab": (
         "rootless.cli.generate_crontab",
         "Print a crontab line that starts containers at boot",

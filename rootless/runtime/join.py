@@ -138,6 +138,18 @@ def _hide_command_line(proc_fd: int) -> None:
         calls.overwrite_command_line(start, end, b"rootless-exec")
 
 
+def become_root(*, groups: bool) -> None:
+    """Take the ids 0 of the user namespace that was joined, and no others.
+
+    Args:
+        groups: supplementary groups can be dropped there; else setgroups is denied for ever.
+    """
+    if groups:
+        os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
 def _enter_namespaces(pid: int, started: int, plan: ProcessPlan) -> ProcessPlan:
     """Join all namespaces that differ from ours, the user namespace first; returns the plan as it fits them.
 
@@ -145,7 +157,7 @@ def _enter_namespaces(pid: int, started: int, plan: ProcessPlan) -> ProcessPlan:
     nested one in `single` mode.
     """
     try:
-        fd, pid = _open_process(pid, started)
+        fd, pid = open_process(pid, started)
         namespaces = 0
         for name, flag in _NAMESPACES:
             if not os.path.samestat(os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")):
@@ -154,16 +166,13 @@ def _enter_namespaces(pid: int, started: int, plan: ProcessPlan) -> ProcessPlan:
         mount_fd = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         user_fd = fcntl.ioctl(mount_fd, const.NS_GET_USERNS)
         calls.setns(user_fd, const.CLONE_NEWUSER)
-        if not plan.single:
-            os.setgroups([])
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+        become_root(groups=not plan.single)
         calls.setns(fd, namespaces)
         for opened in (fd, mount_fd, user_fd):
             os.close(opened)
         return plan
     except (FileNotFoundError, ProcessLookupError) as exc:
-        raise _not_running() from exc
+        raise not_running() from exc
     except OSError as exc:
         raise RuntimeSetupError(
             f"cannot join the namespaces of the container: {os_error_text(exc)}", reference="join"
@@ -181,14 +190,14 @@ def _fit(plan: ProcessPlan, pid: int) -> ProcessPlan:
     return plan.replace(single=False, uids=uids, gids=gids)
 
 
-def _open_process(pid: int, started: int) -> tuple[int, int]:
+def open_process(pid: int, started: int) -> tuple[int, int]:
     """Return (pidfd, pid) of a process of the container whose namespaces may be joined.
 
     The first process, or, when that is our own reaper (--init), which nobody may look into, its child.
     """
     fd = os.pidfd_open(pid)
     if procfs.start_time(pid) != started:
-        raise _not_running()
+        raise not_running()
     try:
         os.stat(f"/proc/{pid}/ns/mnt")
         return fd, pid
@@ -201,8 +210,8 @@ def _open_process(pid: int, started: int) -> tuple[int, int]:
         if parent == pid and os.access(f"/proc/{child}/ns/mnt", os.F_OK):
             return fd, child
         os.close(fd)
-    raise _not_running()
+    raise not_running()
 
 
-def _not_running() -> StateConflict:
+def not_running() -> StateConflict:
     return StateConflict("cannot join the container: it is not running", reference="not-running")

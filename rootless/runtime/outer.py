@@ -73,7 +73,7 @@ class _Outer:
         calls.prctl(const.PR_SET_PDEATHSIG, 9)
         self._enter()
         if plan.fuse:
-            _mount_fuse(plan)
+            mount_fuse(plan.fuse)
         pid = self.make_init(plan.clone_flags | const.CLONE_PARENT)
         os.write(channel_fd, handshake.READY + str(pid).encode())
         try:
@@ -122,15 +122,19 @@ def _open_network(pid: int, started: int) -> int:
     return fd
 
 
-def _mount_fuse(plan: Plan) -> None:
-    """Run fuse-overlayfs in a mount namespace of ours; it goes when the container's last mount goes."""
+def mount_fuse(command: tuple[str, ...]) -> None:
+    """Run fuse-overlayfs in a new mount namespace of ours; it goes when its last mount goes.
+
+    Raises:
+        RuntimeSetupError: it does not mount.
+    """
     calls.unshare(const.CLONE_NEWNS)
     calls.mount(None, "/", None, const.MS_REC | const.MS_PRIVATE)
     error_read, error_write = os.pipe()
     actions = [(os.POSIX_SPAWN_DUP2, error_write, 2), (os.POSIX_SPAWN_DUP2, error_write, 1)]
-    program, *_ = plan.fuse
+    program, *_ = command
     try:
-        pid = os.posix_spawn(program, plan.fuse, {"PATH": "/usr/bin:/bin"}, file_actions=actions)
+        pid = os.posix_spawn(program, command, {"PATH": "/usr/bin:/bin"}, file_actions=actions)
     except OSError as exc:
         raise RuntimeSetupError(f"cannot run fuse-overlayfs: {os_error_text(exc)}", on=program) from exc
     os.close(error_write)

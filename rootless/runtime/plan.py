@@ -17,7 +17,7 @@ from rootless.runtime.process_plan import ProcessPlan, plan_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rootless.model.host import HostFacts, IdMapping, Modes
     from rootless.model.spec import ContainerSpec, Mount
@@ -52,6 +52,9 @@ _BELOW_PROC = frozenset(  # files that lxcfs and its like replace; runc allows t
         "swaps",
         "uptime",
     )
+)
+MOUNT_POINTS = frozenset(  # what a start makes in the root file system, as layers name it
+    (b"dev", b"etc", b"etc/hostname", b"etc/hosts", b"etc/resolv.conf", b"proc", b"sys")
 )
 _TMPFS_ATTRIBUTES = {
     "noexec": const.MOUNT_ATTR_NOEXEC,
@@ -201,11 +204,11 @@ def make_plan(
     is_host_root = any(host_id == 0 for _, host_id, _ in modes.mapping.uids)
     operations = (
         ops.Isolate(receive=any(m.propagation.lstrip("r") in ("slave", "shared") for m in spec.mounts)),
-        _root_op(storage, files, volatile=spec.auto_remove),
+        root_op(storage, files, volatile=spec.auto_remove),
         *_kernel_ops(spec, facts, own_network=own_network, is_host_root=is_host_root),
         *_device_ops(spec, tty_group=process.gids > _TTY_GID),
         *_file_ops(spec, files),
-        *(_mount_op(mount, files) for mount in _by_depth(spec.mounts)),
+        *mount_ops(spec.mounts, files),
         *(ops.Bind(d.source, _check_target(d.target, kind="bind")) for d in spec.devices),
         *_closing_ops(spec, process, own_network=own_network, is_host_root=is_host_root),
     )
@@ -215,7 +218,7 @@ def make_plan(
         run_dir=files.run_dir,
         clone_flags=_clone_flags(spec, own_network=own_network),
         network_owner=network_owner if network == "container" else None,
-        fuse=_fuse_command(facts.fuse_overlayfs, files) if storage == "fuse-overlayfs" else (),
+        fuse=fuse_command(facts.fuse_overlayfs, files) if storage == "fuse-overlayfs" else (),
         ops=operations,
         process=process,
         init=spec.init,
@@ -239,12 +242,8 @@ def describe(plan: Plan) -> list[str]:
     return lines
 
 
-def _clone_flags(spec: ContainerSpec, *, own_network: bool) -> int:
-    shared = {"ipc": spec.ipc == "host", "uts": spec.uts == "host", "net": not own_network}
-    return sum(flag for name, flag in _NAMESPACES.items() if not shared.get(name))
-
-
-def _root_op(storage: str, files: Files, *, volatile: bool) -> ops.Op:
+def root_op(storage: str, files: Files, *, volatile: bool) -> ops.Op:
+    """Return the operation that mounts the root file system."""
     if storage == "overlay":
         return roots.OverlayRoot(
             files.rootfs, lowers=files.lowers, upper=files.upper, work=files.work, volatile=volatile
@@ -252,7 +251,12 @@ def _root_op(storage: str, files: Files, *, volatile: bool) -> ops.Op:
     return roots.BindRoot(files.rootfs)
 
 
-def _fuse_command(program: str, files: Files) -> tuple[str, ...]:
+def fuse_command(program: str, files: Files) -> tuple[str, ...]:
+    """Return the command line that mounts the image with fuse-overlayfs.
+
+    Raises:
+        UsageError: the store's path has characters that its options cannot hold.
+    """
     for path in (*files.lowers, files.upper, files.work):
         if ":" in path or "," in path or "\\" in path:
             raise UsageError(
@@ -263,6 +267,16 @@ def _fuse_command(program: str, files: Files) -> tuple[str, ...]:
     lowers = ":".join(reversed(files.lowers))
     options = f"lowerdir={lowers},upperdir={files.upper},workdir={files.work}"
     return (program, "-o", options, files.rootfs)
+
+
+def mount_ops(mounts: Iterable[Mount], files: Files) -> list[ops.Op]:
+    """Return the operations for the user's mounts: one on /a comes before one on /a/b."""
+    return [_mount_op(mount, files) for mount in _by_depth(mounts)]
+
+
+def _clone_flags(spec: ContainerSpec, *, own_network: bool) -> int:
+    shared = {"ipc": spec.ipc == "host", "uts": spec.uts == "host", "net": not own_network}
+    return sum(flag for name, flag in _NAMESPACES.items() if not shared.get(name))
 
 
 def _kernel_ops(
@@ -386,6 +400,6 @@ def _has_target(spec: ContainerSpec, path: str) -> bool:
     return any(posixpath.normpath(mount.target) == path for mount in spec.mounts)
 
 
-def _by_depth(mounts: tuple[Mount, ...]) -> list[Mount]:
+def _by_depth(mounts: Iterable[Mount]) -> list[Mount]:
     """Sort so that a mount on /a comes before one on /a/b; equal depths keep the user's order."""
     return sorted(mounts, key=lambda mount: posixpath.normpath(mount.target).count("/"))
