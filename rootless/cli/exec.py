@@ -44,7 +44,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         privileged=container.spec.security.privileged or parsed.flag("privileged")
     )
     session = exec_session.start(
-        container, process, security=security, mapping=mode.mapping, detached=detached
+        paths, container, process=process, security=security, mapping=mode.mapping, detached=detached
     )
     if detached:
         foreground.wait_started(session)

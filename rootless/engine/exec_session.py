@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-from rootless.engine import launch
+from rootless.engine import events, launch
 from rootless.engine import session as wire
 from rootless.errors import EXIT_NOT_EXECUTABLE, InternalError, RootlessError, RuntimeSetupError
+from rootless.model.names import new_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
     from rootless.engine.session import Minder, Session
     from rootless.model.host import IdMapping
     from rootless.model.spec import Process, Security
+    from rootless.paths import Paths
 
 
 def start(
-    container: Container, process: Process, *, security: Security, mapping: IdMapping, detached: bool
+    paths: Paths,
+    container: Container,
+    *,
+    process: Process,
+    security: Security,
+    mapping: IdMapping,
+    detached: bool,
 ) -> Session:
     """Fork the minder, which joins the container; must run in a process without threads.
 
@@ -29,12 +37,21 @@ def start(
     Returns:
         the session; its first event is "started" or "failed".
     """
+    exec_id, command = new_id(), " ".join(process.argv)
+
+    def tell(action: str, **attributes: str) -> None:
+        events.record_container(paths, container, action, execID=exec_id, **attributes)
+
+    tell(f"exec_create: {command}")
     piped = not detached and not process.tty
     session, minder = launch.make_session(tty=process.tty, stdin=process.stdin, watched=piped)
 
     def mind() -> None:
         try:
-            code = _run(container, process, minder, security=security, mapping=mapping)
+            child = _run(container, process, minder, security=security, mapping=mapping)
+            tell(f"exec_start: {command}")
+            code = wire.exit_code_of(os.waitpid(child, 0)[1])
+            tell("exec_die", exitCode=str(code))
         except RootlessError as exc:
             if isinstance(exc, RuntimeSetupError) and exc.exit_code is None:
                 exc.exit_code = EXIT_NOT_EXECUTABLE  # Docker's, for whatever keeps the command from running
@@ -52,7 +69,7 @@ def start(
 def _run(
     container: Container, process: Process, minder: Minder, *, security: Security, mapping: IdMapping
 ) -> int:
-    """Start the process, tell of it, and wait for its end; returns its exit code."""
+    """Start the process and tell of it; returns its pid."""
     from rootless.runtime import join
     from rootless.runtime.process_plan import plan_process
 
@@ -69,4 +86,4 @@ def _run(
     console = launched.console_fd
     minder.send(wire.STARTED, pid=launched.pid, fd=console if console >= 0 else None)
     wire.close_fds(*{fd for fd in (*stdio, console) if fd >= 0})
-    return wire.exit_code_of(os.waitpid(launched.pid, 0)[1])
+    return launched.pid
