@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rootless.paths import Paths
 
 _UNKNOWN = "?"
+_DAMAGED = "its record is damaged"
+_NEWER = "a newer version of rootless recorded it"
 
 
 def load_all(paths: Paths, *, known: Collection[str]) -> list[Container]:
@@ -54,8 +56,10 @@ def _stand_in(paths: Paths, container_id: str) -> Container | None:
     try:
         records.load(paths, container_id)
         return None  # recorded since we listed them
-    except (NotFound, InternalError, OSError):
-        pass
+    except InternalError as exc:
+        is_newer = exc.reference == "newer-record"
+    except (NotFound, OSError):
+        is_newer = False
     try:
         created_ns = os.stat(directory).st_mtime_ns
     except OSError:  # removed
@@ -70,5 +74,5 @@ def _stand_in(paths: Paths, container_id: str) -> Container | None:
         process=Process(argv=(_UNKNOWN,)),
         created_ns=created_ns,
     )
-    state = ContainerState(status=lifecycle.DEAD, error="its record is damaged")
+    state = ContainerState(status=lifecycle.DEAD, error=_NEWER if is_newer else _DAMAGED)
     return records.Container(directory, spec, state)
