@@ -74,6 +74,19 @@ def record_container(paths: Paths, container: Container, action: str, **more: st
     record(paths, CONTAINER, action, id=container.spec.id, attributes=attributes)
 
 
+def record_volumes(paths: Paths, container: Container, action: str) -> None:
+    """Append an event for each volume of a container: "mount" before its start, "unmount" after its end."""
+    for mount in container.spec.mounts:
+        if mount.kind == "volume":
+            attributes = {
+                "container": container.spec.id,
+                "destination": mount.target,
+                "driver": "local",
+                "read/write": str(not mount.read_only).lower(),
+            }
+            record(paths, VOLUME, action, id=mount.source, attributes=attributes)
+
+
 def attributes_of(container: Container) -> dict[str, str]:
     """Return what Docker tells of a container with each of its events: labels, image and name."""
     spec = container.spec
