@@ -3,8 +3,9 @@
 Nobody waits for the disk to take what was unpacked. Instead a mark, named after this boot, is made durable
 before a snapshot gets its name, and removed after the file system was synced. A mark of another boot says
 that the power may have failed in between: its snapshot counts as absent, and is unpacked again from the
-blobs, which are synced before they get their names. A directory that was read once tells all: in an ordinary
-store it is not there. Ring 1.
+blobs. Those of layers are synced no earlier, and verified whenever they are read: where they are torn too,
+the image is pulled again. A directory that was read once tells all: in an ordinary store it is not there.
+Ring 1.
 
 `python -P -m layers.unsynced DIRECTORY` is `settle` as a process of its own.
 """

@@ -5,8 +5,9 @@
     ingest/<random>.tmp                           small files on their way to a rename
     ingest/reserve                                space to remove images with when the disk is full
 
-Every change is one rename or link after an fsync: a reader needs no lock, and a process killed at any moment
-leaves a store in which the next command works. The reading side is ring 1; writing and sweeping import late.
+Every change is one rename or link, after an fsync but for layers: a reader needs no lock, and a process
+killed at any moment leaves a store in which the next command works. The reading side is ring 1; writing and
+sweeping import late.
 Spec: image-spec image-layout.md.
 """
 
@@ -154,7 +155,9 @@ class ImageLayout(ImageStore):
 
     # Writing
 
-    def begin(self, descriptor: Descriptor, *, keep_partial: bool = True, wait_s: float = 0.0) -> Ingest:
+    def begin(
+        self, descriptor: Descriptor, *, keep_partial: bool = True, wait_s: float = 0.0, sync: bool = True
+    ) -> Ingest:
         """Prepare to receive a blob; see Ingest. Entering it takes the blob's lock.
 
         Hold `pulling` around all the blobs of an image until it has its name.
@@ -162,6 +165,8 @@ class ImageLayout(ImageStore):
         Args:
             keep_partial: a failed attempt leaves its bytes for the next one.
             wait_s: how long to wait for another process that receives the same blob; LockTimeout after.
+            sync: have the disk take it before it gets its name. Without, a power cut may leave a name with
+                fewer bytes, or other ones: for blobs that are verified whenever they are read, as layers are.
         """
         from layers.store.ingest import Ingest  # importing hashes costs the run path 3 ms
 
@@ -174,6 +179,7 @@ class ImageLayout(ImageStore):
             lock=self._blob_lock(digest, wait_s=wait_s),
             is_present=lambda: self.has(digest, size=descriptor.size),
             keep_partial=keep_partial,
+            sync=sync,
         )
 
     def add_blob(self, data: bytes) -> Digest:

@@ -55,6 +55,7 @@ class Ingest:
         "_lock",
         "_partial",
         "_replayed",
+        "_sync",
         "descriptor",
         "offset",
         "present",
@@ -69,6 +70,7 @@ class Ingest:
         lock: FileLock,
         is_present: Callable[[], bool],
         keep_partial: bool,
+        sync: bool = True,
     ) -> None:
         self.descriptor = descriptor
         self.present = False
@@ -78,6 +80,7 @@ class Ingest:
         self._lock = lock
         self._find = is_present
         self._keep = keep_partial
+        self._sync = sync
         self._fd = -1
         self._replayed = False
         self._hasher = VerifyingHasher(descriptor)
@@ -144,7 +147,7 @@ class Ingest:
             raise
 
     def commit(self) -> Digest:
-        """Verify, make durable, and give the blob its name; nothing happens if it is present.
+        """Verify, make durable unless told otherwise, and give the blob its name; not if it is present.
 
         Raises:
             SizeMismatch: bytes are missing; what is there is kept for the next attempt.
@@ -160,10 +163,12 @@ class Ingest:
             self._keep = False
             raise
         try:
-            os.fsync(self._fd)
+            if self._sync:
+                os.fsync(self._fd)
             os.rename(self._partial, self._blob)
             os.fchmod(self._fd, BLOB_MODE)  # last: killed before the rename, the file must stay resumable
-            sync_directory(os.path.dirname(self._blob))
+            if self._sync:
+                sync_directory(os.path.dirname(self._blob))
         except OSError as exc:
             self._give_up(exc)
             raise

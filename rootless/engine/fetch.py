@@ -32,8 +32,14 @@ class StartOver(Exception):
 class Fetcher:
     """Brings blobs of one source into one store."""
 
-    def __init__(self, layout: ImageLayout, source: Source, *, parallel: int) -> None:
+    def __init__(self, layout: ImageLayout, source: Source, *, parallel: int, sync: bool) -> None:
+        """Set up.
+
+        Args:
+            sync: wait for the disk to take each blob; else somebody syncs the file system later.
+        """
         self._layout = layout
+        self._sync = sync
         self._source = source
         self._slots = trio.CapacityLimiter(parallel)
         self._begun: dict[str, Descriptor] = {}
@@ -95,7 +101,7 @@ class Fetcher:
         while True:
             with ExitStack() as stack:
                 try:
-                    ingest = stack.enter_context(self._layout.begin(descriptor))
+                    ingest = stack.enter_context(self._layout.begin(descriptor, sync=self._sync))
                 except LockTimeout:
                     pass
                 else:

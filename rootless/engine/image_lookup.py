@@ -88,6 +88,12 @@ def missing_snapshots(paths: Paths, key: str, image: LocalImage) -> list[Digest]
     return Snapshots(paths.snapshots, key).missing(image.chain_ids)
 
 
+def has_layers(paths: Paths, image: LocalImage) -> bool:
+    """Tell whether the blobs of all layers are there, in full length: a power cut may have taken them."""
+    layout = ImageLayout(paths.store, locks=paths.locks)
+    return all(layout.has(layer.digest, size=layer.size) for layer in image.manifest.layers)
+
+
 def iter_images(paths: Paths) -> Iterator[LocalImage]:
     """Iterate over all images, one item per name, in no special order; damaged ones are passed over."""
     layout = ImageLayout(paths.store, locks=paths.locks)

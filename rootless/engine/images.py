@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, closing
 
 import trio  # noqa: TID253  the engine's pull side, never on the launch path
 
-from layers import media
+from layers import media, unsynced
 from layers.index import REPO_DIGEST
 from layers.manifest import (
     Descriptor,
@@ -210,7 +210,8 @@ class _Pull:
         self._layout = layout
         self._source = source
         self._progress = progress
-        self._fetcher = Fetcher(layout, source, parallel=PARALLEL_DOWNLOADS)
+        synced = not unsynced.serves(paths.store)
+        self._fetcher = Fetcher(layout, source, parallel=PARALLEL_DOWNLOADS, sync=synced)
         self._snapshots = Snapshots(paths.snapshots, modes.mapping.key)
         self._workers = trio.CapacityLimiter(max(1, len(os.sched_getaffinity(0))))
         self._layers: list[_Layer] = []
