@@ -6,7 +6,7 @@ import time
 
 from rootless.cli import confirm, filters, output
 from rootless.cli.args import BOOL, LIST, Command, Option
-from rootless.engine import describe, modes, records, removal, usage
+from rootless.engine import describe, events, modes, records, removal, usage
 from rootless.errors import NotFound, StateConflict
 from rootless.model import lifecycle
 from rootless.paths import find_paths
@@ -55,6 +55,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
             continue  # somebody starts it just now, or was quicker
         removed.append(container.spec.id)
         reclaimed += size
+    events.record(paths, events.CONTAINER, "prune", id="", attributes={"reclaimed": str(reclaimed)})
     names = "".join(f"{id}\n" for id in removed)
     output.write(f"Deleted Containers:\n{names}\n" if removed else "")
     output.write(f"Total reclaimed space: {output.human_size(reclaimed)}\n")

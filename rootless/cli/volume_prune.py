@@ -6,7 +6,7 @@ import os
 
 from rootless.cli import confirm, filters, output
 from rootless.cli.args import BOOL, LIST, Command, Option
-from rootless.engine import describe, modes, removal, usage, volume_removal
+from rootless.engine import describe, events, modes, removal, usage, volume_removal
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
@@ -52,6 +52,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     for _, directory in hidden:
         reclaimed += usage.directory_bytes(paths, os.path.join(directory, "_data"), mapping=mapping)
         removal.delete(paths, directory, mapping=mapping)
+    events.record(paths, events.VOLUME, "prune", id="", attributes={"reclaimed": str(reclaimed)})
     names = "".join(f"{name}\n" for name, _ in hidden)
     output.write(f"Deleted Volumes:\n{names}\n" if hidden else "")
     output.write(f"Total reclaimed space: {output.human_size(reclaimed)}\n")
