@@ -201,6 +201,14 @@ def test_streams_keep_their_unfinished_lines_apart(path):
     assert texts(path) == b"ab\n12\n"
 
 
+def test_closing_twice_writes_once(path):
+    writer = make_writer(path)
+    writer.write("stdout", b"unfinished")
+    writer.close()
+    writer.close()
+    assert texts(path) == b"unfinished"
+
+
 def test_output_without_newlines_does_not_grow_in_memory(path):
     writer = LogWriter(path, max_size_bytes=1 << 20)
     tracemalloc.start()

@@ -128,5 +128,10 @@ def test_json_of_other_writers_is_read(more):
     assert parse_json([line]) == [("t", "stdout", b"a?", {})]
 
 
+def test_two_entries_on_a_line_are_a_damaged_line():
+    whole = b'{"log":"a","stream":"stdout","time":"t"}'
+    assert parse_json([whole + b"," + whole, whole]) == [("t", "stdout", b"a", {})]
+
+
 def test_a_driver_without_a_form_keeps_nothing():
     assert set(logformat.FORMATS) == {"json-file", "k8s-file"}
