@@ -136,9 +136,9 @@ class _Scratch:
 def _remove_tree(path: str) -> None:
     import shutil
 
-    work = os.path.join(path, "work", "work")
-    with contextlib.suppress(OSError):  # made by overlay, mode 000; a mount that failed left none
-        os.chmod(work, 0o700)
+    for name in ("work/work", "work/work/incompat", "work/work/incompat/volatile"):
+        with contextlib.suppress(OSError):  # made by overlay, mode 000; a mount that failed left none
+            os.chmod(os.path.join(path, name), 0o700)
     shutil.rmtree(path, ignore_errors=True)  # what stays is swept by a later probe
 
 

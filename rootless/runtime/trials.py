@@ -162,9 +162,10 @@ def _attempt(steps: Callable[[], Iterator[str]]) -> str:
 
 def _try_overlay() -> Iterator[str]:
     yield "mount"
-    calls.mount(
-        "overlay", "merged", "overlay", 0, "lowerdir=lower,upperdir=upper,workdir=work,userxattr"
-    )  # userxattr: Linux 5.11
+    # userxattr: Linux 5.11. volatile: else the umount syncs the whole file system, a second or more after
+    # much was written to it (Documentation/filesystems/overlayfs.rst, "Volatile mount").
+    options = "lowerdir=lower,upperdir=upper,workdir=work,userxattr,volatile"
+    calls.mount("overlay", "merged", "overlay", 0, options)
     try:
         yield "create"
         os.mkdir("merged/new")
