@@ -7,6 +7,9 @@ command line as its last argument (another user, another root directory):
 
 Each side is one shell that stays, is told one command at a time and answers how long it took, so that
 entering costs nothing. Without --image a registry on loopback serves the Debian image of `scripts/test`.
+
+`pull` with --stores DIR gives each pull a store of its own below DIR, and removes nothing: a file system that
+has just deleted much is slow for minutes. DIR must be writable for all sides, best a new file system.
 """
 
 from __future__ import annotations
@@ -71,7 +74,10 @@ class Side:
 
 
 class Work:
-    """Something to time: shell commands, `{p}` is the program, `{image}` the image, `{name}` a container."""
+    """Something to time: shell commands.
+
+    In them `{p}` is the program, `{image}` the image, `{name}` a container, `{store}` a new path.
+    """
 
     def __init__(
         self, title: str, timed: str, *, before: str = "", setup: str = "", teardown: str = ""
@@ -99,22 +105,34 @@ WORKS = {
 }
 
 
-def unpack_work(layer: str) -> Work:
+FRESH_PULL = Work("`pull IMAGE` into a new store", "{p} --root {store} pull -q {tls} {image}")
+
+
+def unpack_work(layer: str, *, fresh: bool) -> Work:
     """Return the yardstick of `pull`: tar(1) on the same bytes, but for the devices that no user can make."""
-    directory = f"/tmp/bench-{os.getpid()}"
+    directory = "{store}-tar" if fresh else f"/tmp/bench-{os.getpid()}"
+    remove = "" if fresh else f"rm -rf {directory}; "
     return Work(
         "`tar -xzf` of its layer, by the same user",
         f"tar -xzf {shlex.quote(layer)} --exclude './dev/*' -C {directory}",
-        before=f"rm -rf {directory}; mkdir {directory}",
-        teardown=f"rm -rf {directory}",
+        before=f"{remove}mkdir {directory}",
+        teardown=remove,
     )
 
 
-def measure(work: Work, sides: Sequence[Side], *, runs: int, image: str, tls: str) -> dict[str, list[float]]:
+def measure(
+    work: Work, sides: Sequence[Side], *, runs: int, image: str, tls: str, stores: str
+) -> dict[str, list[float]]:
     """Run one work `runs` times on each side in turns, and once uncounted; return milliseconds by side."""
 
-    def command(text: str, side: Side) -> str:
-        return text.format(p=side.program, image=shlex.quote(image), tls=tls, name=f"bench-{os.getpid()}")
+    def command(text: str, side: Side, turn: int = 0) -> str:
+        return text.format(
+            p=side.program,
+            image=shlex.quote(image),
+            tls=tls,
+            name=f"bench-{os.getpid()}",
+            store=shlex.quote(f"{stores}/{os.getpid()}-{side.name}-{turn}"),
+        )
 
     times: dict[str, list[float]] = {side.name: [] for side in sides}
     for side in sides:
@@ -124,8 +142,8 @@ def measure(work: Work, sides: Sequence[Side], *, runs: int, image: str, tls: st
         for turn in range(runs + 1):
             for side in sides:
                 if work.before:
-                    side.time(command(work.before, side))
-                spent = side.time(command(work.timed, side))
+                    side.time(command(work.before, side, turn))
+                spent = side.time(command(work.timed, side, turn))
                 if turn:
                     times[side.name].append(spent)
     finally:
@@ -198,6 +216,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--tls", default="--tls-verify=false", help="option of pull for a registry without TLS"
     )
     parser.add_argument("--layer", default="", help="gzip tar to unpack with tar(1) beside `pull`")
+    parser.add_argument("--stores", default="", metavar="DIR", help="pull into new stores below DIR")
     parser.add_argument("--output", default="", help="write the table there too")
     parser.add_argument("--rootless", default="rootless", help=argparse.SUPPRESS)
     parser.add_argument("--debian", default="", help=argparse.SUPPRESS)
@@ -218,6 +237,11 @@ def table(options: argparse.Namespace, image: str) -> Iterator[str]:
         name, _, program = peer.partition("=")
         sides.append(Side(name, program or name, shlex.split(options.enter) or own))
     names = [side.name for side in sides]
+
+    def line(work: Work, sides: Sequence[Side]) -> str:
+        times = measure(work, sides, runs=options.runs, image=image, tls=options.tls, stores=options.stores)
+        return row(work.title, times, names)
+
     yield f"{machine()}. Medians of {options.runs} runs in turns, with their range."
     for side in sides[1:]:
         side.time(f"{side.program} --version")
@@ -226,11 +250,10 @@ def table(options: argparse.Namespace, image: str) -> Iterator[str]:
     yield f"| work | {' | '.join(names)} | {' | '.join(f'ratio to {name}' for name in names[1:])} |"
     yield "|" + "---|" * (2 * len(names))
     for key in options.works:
-        work = WORKS[key]
-        yield row(work.title, measure(work, sides, runs=options.runs, image=image, tls=options.tls), names)
+        fresh = key == "pull" and bool(options.stores)
+        yield line(FRESH_PULL if fresh else WORKS[key], sides)
         if key == "pull" and options.layer:
-            work = unpack_work(options.layer)
-            yield row(work.title, measure(work, sides[:1], runs=options.runs, image=image, tls=""), names)
+            yield line(unpack_work(options.layer, fresh=fresh), sides[:1])
     for side in sides:
         side.close()
 
