@@ -194,8 +194,11 @@ class Confinement:
         self._substitutes = substitutes
         self._score = score
 
-    def process(self, process: Process) -> Process:
-        """Return a process of the container with the limits that it carries itself."""
+    def apply(self, spec: ContainerSpec) -> ContainerSpec:
+        """Return the specification of what is started: processes carry some limits themselves."""
+        return spec.replace(process=self.apply_to(spec.process))
+
+    def apply_to(self, process: Process) -> Process:
         return process.replace(ulimits=(*process.ulimits, *self._substitutes.ulimits))
 
     def __enter__(self) -> Confinement:

@@ -37,7 +37,13 @@ _NAMESPACES = (
 
 
 def start(
-    pid: int, started: int, plan: ProcessPlan, *, stdio: Stdio, die_with_caller: bool = True
+    pid: int,
+    started: int,
+    plan: ProcessPlan,
+    *,
+    stdio: Stdio,
+    die_with_caller: bool = True,
+    cgroup_fd: int = -1,
 ) -> Launched:
     """Bring a program into a container, up to its last steps; `Launched.proceed` executes it.
 
@@ -47,6 +53,7 @@ def start(
             mapped is read from the kernel: the host may have been changed since its start.
         stdio: the caller's descriptors for the program's 0, 1 and 2; unused with a terminal.
         die_with_caller: end the program when this process ends, since nobody would hear of it.
+        cgroup_fd: directory of the container's cgroup, -1 to stay in that of the caller.
     Raises:
         StateConflict: the container is not running.
         RuntimeSetupError: a step failed.
@@ -54,7 +61,7 @@ def start(
     process.preload(plan)
     ours, its = handshake.channel()
     report, answer = handshake.channel()
-    joiner = calls.clone(0)
+    joiner = calls.clone(0) if cgroup_fd < 0 else calls.clone_into(0, cgroup_fd)
     if joiner == 0:
         try:
             ours.close()

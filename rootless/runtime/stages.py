@@ -161,6 +161,12 @@ def _clone_init(plan: Plan, flags: int, channel: socket, stdio: Stdio, cgroup_fd
     try:
         pid = calls.clone(flags) if cgroup_fd < 0 else calls.clone_into(flags, cgroup_fd)
     except OSError as exc:
+        if cgroup_fd >= 0 and exc.errno in (errno.EAGAIN, errno.EACCES, errno.EBUSY):
+            raise RuntimeSetupError(
+                f"cannot start a process in the container's cgroup: {os_error_text(exc)}",
+                hint="a limit on processes may be reached, of the container or of a cgroup above it",
+                reference="cgroup",
+            ) from exc
         raise userns.refusal(exc) from exc
     if pid == 0:
         try:
