@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,39 @@ def test_writers_that_rotate_at_once_lose_nothing_of_the_last_two_files(
             seen.setdefault(writer, []).append(int(number))
     for numbers in seen.values():
         assert numbers == list(range(numbers[0], 200))  # in order, and without a gap up to the last
+
+
+def test_writer_that_a_rotation_overtakes_goes_on_in_the_new_journal(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit(paths, 1)
+    lock, asked = events._lock, []
+
+    def rotate_first(fd: int, operation: int) -> bool:
+        if not asked:  # it has opened the file, and nothing more
+            os.rename(events.journal_path(paths), events.rotated_path(paths))
+        asked.append(operation)
+        return lock(fd, operation)
+
+    monkeypatch.setattr(events, "_lock", rotate_first)
+    events.record(paths, events.VOLUME, "create", id="late")
+    assert asked == [fcntl.LOCK_SH, fcntl.LOCK_SH]
+    assert [e["Actor"]["ID"] for e in read(events.rotated_path(paths))] == ["v0"]
+    assert [e["Actor"]["ID"] for e in read(events.journal_path(paths))] == ["late"]
+
+
+def test_journal_is_not_rotated_while_another_writer_is_at_it(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MAX_BYTES", 1)
+    emit(paths, 1)
+    with open(events.journal_path(paths)) as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        emit(paths, 2)
+    assert not os.path.exists(events.rotated_path(paths))
+    assert len(read(events.journal_path(paths))) == 3
+    emit(paths, 1)
+    assert len(read(events.rotated_path(paths))) == 3
 
 
 def test_event_after_half_an_event_stands_on_a_line_of_its_own(paths: Paths) -> None:
