@@ -245,7 +245,7 @@ def confine(spec: ContainerSpec) -> Confinement:
     Raises:
         HostUnsupported: one cannot be enforced, and the user requires it.
     """
-    made = _make_cgroup(spec.id)
+    made = _make_cgroup(spec)
     missing = write_settings("" if made is None else made.path, settings(spec.limits))
     score = spec.limits.oom_score_adj
     if score is not None and not _can_have_score(score):
@@ -267,13 +267,20 @@ def confine(spec: ContainerSpec) -> Confinement:
 
 def rejoin(container: Container) -> Confinement:
     """Return the limits of a running container for a further process."""
-    spec, cgroup = container.spec, container.state.cgroup
-    if cgroup and not os.path.isdir(cgroup):
-        cgroup = ""  # not visible from here, or gone with the container
+    from rootless.runtime.cgroups import enter_scope, may_move_to
+
+    spec, cgroup, text = container.spec, container.state.cgroup, ""
+    if cgroup and not (os.path.isdir(cgroup) and (may_move_to(cgroup) or enter_scope(cgroup))):
+        cgroup = ""
+        if settings(spec.limits):
+            text = "this process is not held to the limits of the container: it may not join its cgroup"
     missing = [s.option for s in settings(spec.limits) if s.option and not _has(cgroup, s.file)]
-    score = spec.limits.oom_score_adj
     return Confinement(
-        cgroup=cgroup, made=None, substitutes=_substitutes(spec, missing), score=score, notice=""
+        cgroup=cgroup,
+        made=None,
+        substitutes=_substitutes(spec, missing),
+        score=spec.limits.oom_score_adj,
+        notice=text,
     )
 
 
@@ -306,14 +313,16 @@ def refusal(options: Sequence[str]) -> HostUnsupported:
     )
 
 
-def _make_cgroup(container_id: str) -> Cgroup | None:
-    from rootless.runtime.cgroups import find_home, make
+def _make_cgroup(spec: ContainerSpec) -> Cgroup | None:
+    from rootless.runtime.cgroups import ask_for_home, find_home, make
 
     home = find_home()
+    if home is None and settings(spec.limits):
+        home = ask_for_home(spec.id)
     if home is None:
         return None
     try:
-        return make(home, container_id)
+        return make(home, spec.id)
     except OSError:  # taken back meanwhile, or cgroup.max.descendants is reached: as if there were none
         return None
 

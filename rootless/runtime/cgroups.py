@@ -9,6 +9,9 @@ Process Constraint"), and who moves a process must be allowed to write cgroup.pr
 ancestor ("Delegation Containment"). So the home is the parent of the own cgroup where that was given to this
 user, and everybody stays where he is; else it is the own cgroup, and the processes in it move into a leaf.
 
+Where nothing was given but the user has a systemd, that is asked for a scope (`runtime.systemd`), which then
+is the home of one container.
+
 A container's cgroup is locked by its monitor: one that nobody locks is a leftover.
 """
 
@@ -126,6 +129,44 @@ def find_home() -> Home | None:
     return choose_home(look_at(directory), look_at(above) if _is_cgroup(above) else None)
 
 
+def ask_for_home(container_id: str) -> Home | None:
+    """Let the user's systemd move this process into a scope of its own; None when there is no such manager.
+
+    That takes some 20 ms. The scope goes with its last process.
+    """
+    from rootless.runtime import systemd  # where nothing else was given, and limits are wanted
+
+    if not systemd.is_there():
+        return None
+    try:
+        systemd.start_scope(f"{_PREFIX}{container_id}.scope", os.getpid())
+    except OSError:
+        return None
+    return find_home()
+
+
+def enter_scope(cgroup: str) -> bool:
+    """Move this process next to a container in a scope, so that it may put others into its cgroup."""
+    from rootless.runtime import systemd
+
+    home = os.path.dirname(cgroup)
+    scope = os.path.basename(home)
+    if not (scope.startswith(_PREFIX) and scope.endswith(".scope")):
+        return False
+    try:
+        systemd.attach(scope, f"/{_ENGINE}" if os.path.isdir(f"{home}/{_ENGINE}") else "/", os.getpid())
+    except OSError:
+        return False
+    return may_move_to(cgroup)
+
+
+def may_move_to(cgroup: str) -> bool:
+    """Tell whether this process may move itself: cgroup.procs of the common ancestor must be writable."""
+    own = cgroups.own_directory()
+    common = os.path.commonpath((own, cgroup)) if own else "/"
+    return os.access(f"{common}/cgroup.procs", os.W_OK)
+
+
 def look_at(path: str) -> Level:
     files = (path, f"{path}/cgroup.procs", f"{path}/cgroup.subtree_control")
     return Level(
@@ -235,6 +276,8 @@ def _remove_tree(path: str) -> None:
 
 def _is_managed(level: Level) -> bool:
     name = os.path.basename(level.path)
+    if name.startswith(_PREFIX):
+        return False  # a scope that was made for us
     if name.endswith(".slice") or name.startswith("user@"):
         return True
     return name.endswith((".scope", ".service")) and not level.delegated
