@@ -228,12 +228,15 @@ class _Pull:
         config = parse_config(config_bytes)
         check_consistency(manifest, config)
         try:
-            await self._make_layers(manifest, config)
+            async with trio.open_nursery() as nursery:
+                # the disk takes its time with each: meanwhile
+                nursery.start_soon(trio.to_thread.run_sync, self._keep, config_bytes, manifest_bytes)
+                await self._make_layers(manifest, config)
         except BaseException as exc:
             if not _is_resumable(exc):
                 self._fetcher.drop_partials()
             raise
-        await trio.to_thread.run_sync(self._name, root, chosen, manifest_bytes, config_bytes)
+        await trio.to_thread.run_sync(self._name, root, chosen)
         snapshots.settle_later(self._snapshots)
         return PulledImage(
             name=self._source.name,
@@ -361,10 +364,12 @@ class _Pull:
             descriptor.digest, size=descriptor.size
         )
 
-    def _name(self, root: Descriptor, chosen: Descriptor, manifest_bytes: bytes, config_bytes: bytes) -> None:
-        """Store manifest and config, and only then the name."""
-        self._layout.add_blob(config_bytes)
-        self._layout.add_blob(manifest_bytes)
+    def _keep(self, *documents: bytes) -> None:
+        for document in documents:
+            self._layout.add_blob(document)
+
+    def _name(self, root: Descriptor, chosen: Descriptor) -> None:
+        """Give the image, which is complete, its name."""
         annotations = {REPO_DIGEST: str(root.digest), PLAIN_SIZES: self._plain_sizes()}
         name = self._source.name
         for entry in self._layout.entries():
