@@ -76,15 +76,15 @@ class Packer:
 
     def add_tree(
         self, source: Chain, top: ChainDirectory, name: bytes, *, skip: Container[bytes] = ()
-    ) -> None:
-        """Write a directory and all below it, parents first, in the order of names.
+    ) -> bool:
+        """Write a directory and all below it, parents first, in the order of names; False if it has vanished.
 
         Args:
             name: of the directory in the archive; b"" writes what is in it, and not the directory itself.
             skip: names in the archive that are left out, with all below them.
         """
         if name and not self.add_directory(source, top, name):
-            return
+            return False
         stack = [(top, name, self._listing(source, top, name))]
         while stack:
             directory, prefix, listing = stack[-1]
@@ -102,6 +102,7 @@ class Packer:
                 self.add_entry(source, item[1], path)
             elif self.add_directory(source, item[1], path):
                 stack.append((item[1], path, self._listing(source, item[1], path)))
+        return True
 
     def add_directory(self, source: Chain, directory: ChainDirectory, name: bytes) -> bool:
         """Write a directory without its content; False if it has vanished."""
@@ -113,13 +114,12 @@ class Packer:
         self._put(encode_member(member))
         return True
 
-    def add_entry(self, source: OpenHandles, entry: ChainEntry, name: bytes) -> None:
-        """Write anything that is no directory."""
+    def add_entry(self, source: OpenHandles, entry: ChainEntry, name: bytes) -> bool:
+        """Write anything that is no directory; False if it was left out."""
         info = entry.info
         typeflag = _KINDS.get(stat.S_IFMT(info.st_mode))
         if typeflag is None:
-            self.note(name, "is a socket, which archives cannot hold")
-            return
+            return self.note(name, "is a socket, which archives cannot hold")
         fd, target = -1, b""
         try:
             dir_fd = source.fd(entry.directory)
@@ -128,17 +128,17 @@ class Packer:
             elif typeflag == SYMLINK:
                 target = os.readlink(entry.name, dir_fd=dir_fd)
         except OSError as exc:
-            self._vanished(exc, name)
-            return
+            return self._vanished(exc, name)
         if fd >= 0:
             self._add_file(fd, name)
         elif typeflag == REGULAR:
-            self.note(name, "has become another kind of file meanwhile")
+            return self.note(name, "has become another kind of file meanwhile")
         elif not self._is_known_link(info, name):
             member = self._describe(info, name, typeflag)
             member.linkname = target
             self._put(encode_member(member, device=info.st_rdev))
             self._remember_link(info, name)
+        return True
 
     def add_whiteout(self, name: bytes) -> None:
         """Write that a name of the layers below is gone (image-spec layer.md §Whiteouts)."""
@@ -151,9 +151,11 @@ class Packer:
         self._put(END)
         self._flush()
 
-    def note(self, name: bytes, text: str) -> None:
+    def note(self, name: bytes, text: str) -> bool:
+        """Note that something was left out; always False, for those who leave it out."""
         if len(self.notes) < MAX_NOTES:
             self.notes.append(f"left out: {os.fsdecode(name)} {text}")
+        return False
 
     def _listing(
         self, source: Chain, directory: ChainDirectory, name: bytes
@@ -239,8 +241,7 @@ class Packer:
             if exc.filename is None or isinstance(exc.filename, int):
                 exc.filename = name
             raise exc
-        self.note(name, "has vanished meanwhile")
-        return False
+        return self.note(name, "has vanished meanwhile")
 
     def _put(self, data: bytes) -> None:
         self.written += len(data)

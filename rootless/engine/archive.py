@@ -1,29 +1,22 @@
 """Copy files out of containers and into them, export and compare them. Blocking; for commands and threads.
 
-The container's side is a process of its own where its files' ids are known (`runtime.archive`); the host's
-side is this process, as the user: it never has more rights than its user, and what it is told to unpack never
-leaves the directory that the user named. In between flows an archive, of any length, through a pipe.
+The container's side is a process of its own where its files' ids are known (`runtime.archive`), the host's
+side is this process, as the user (`engine.host_files`). In between flows an archive, of any length.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 import time
 
-from layers.chain import ChainEntry, PlainTree
-from layers.decompress import READ_BYTES
 from layers.effects import AttemptedOwners, CallersOwners
-from layers.errors import InvalidLayer, LayersError
-from layers.pack import Packer
-from layers.places import Places
-from layers.tarcodec import TarReader
-from layers.unpack import Unpacker, replace_top
-from rootless.engine import records, storage
-from rootless.errors import NotFound, RootlessError, os_error_text
-from rootless.model import copying, lifecycle
+from layers.errors import InvalidLayer
+from rootless.engine import events, records, storage
+from rootless.engine.host_files import HostDestination, HostSource, read_chunks
+from rootless.errors import RootlessError
+from rootless.model import lifecycle
 from rootless.runtime import handshake
 from rootless.runtime.view import Stopped
 
@@ -83,12 +76,13 @@ class Archivist:
                 raise RootlessError(f"cannot copy {path}: it is a device", reference="not-copyable")
             owners = AttemptedOwners() if archive else CallersOwners()
             try:
-                with _Destination(target, found) as destination:
+                with HostDestination(target, found) as destination:
                     notes = destination.unpack(worker.output, owners=owners, archive=archive)
             except InvalidLayer:
                 worker.answer()  # the archive is cut off: the worker says why
                 raise
             done = worker.answer()
+        self._record("archive-path")
         return Report(size_bytes=done["bytes"], notes=(*done["notes"], *notes, *owners.notes))
 
     def stream_out(self, path: str, fd: int, *, follow: bool = False) -> Report:
@@ -101,6 +95,7 @@ class Archivist:
         with self._worker(request, stdout=fd, view=True) as worker:
             worker.answer()
             done = worker.answer()
+        self._record("archive-path")
         return Report(size_bytes=done["bytes"], notes=tuple(done["notes"]))
 
     def copy_in(self, source: str, path: str, *, follow: bool = False, archive: bool = False) -> Report:
@@ -109,12 +104,13 @@ class Archivist:
         Args:
             archive: the copies keep their owners; else they belong to the container's root.
         """
-        local = _Source(source, follow=follow)
+        local = HostSource(source, follow=follow)
         request = _unpack_request(path, source=local.describe(), archive=archive, compression="none")
         with self._worker(request, stdin=PIPE, view=True) as worker:
             packed = local.pack(worker.input)
             worker.close_input()
             done = worker.answer()
+        self._record("extract-to-dir")
         return Report(size_bytes=packed.written, notes=(*packed.notes, *done["notes"]))
 
     def stream_in(self, fd: int, path: str, *, archive: bool = False) -> Report:
@@ -122,12 +118,14 @@ class Archivist:
         request = _unpack_request(path, source=None, archive=archive, compression="auto")
         with self._worker(request, stdin=fd, view=True) as worker:
             done = worker.answer()
+        self._record("extract-to-dir")
         return Report(notes=tuple(done["notes"]))
 
     def export(self, fd: int) -> Report:
         """Write the container's root file system as an archive; mounts are not part of it."""
         with self._worker({"verb": "export"}, stdout=fd) as worker:
             done = worker.answer()
+        self._record("export")
         return Report(size_bytes=done["bytes"], notes=tuple(done["notes"]))
 
     def write_layer(self, fd: int) -> Report:
@@ -140,11 +138,14 @@ class Archivist:
         """Yield ("A", "C" or "D", absolute path) for everything that differs from the image."""
         with self._worker({"verb": "changes"}, stdout=PIPE) as worker:
             rest = b""
-            for data in _chunks(worker.output):
+            for data in read_chunks(worker.output):
                 *complete, rest = (rest + data).split(b"\0")
                 for each in complete:
                     yield each[:1].decode(), each[1:]
             worker.answer()
+
+    def _record(self, action: str) -> None:
+        events.record_container(self._paths, self._container, action)
 
     def _worker(
         self, request: Json, *, stdin: int = DEVNULL, stdout: int = DEVNULL, view: bool = False
@@ -275,126 +276,6 @@ class _Worker:
         return line
 
 
-class _Source:
-    """What is to be copied into a container; the path is the host's."""
-
-    def __init__(self, path: str, *, follow: bool) -> None:
-        self.path = path
-        self.name = os.path.basename(os.path.abspath(path)) or "."
-        self.contents = self.name == "." or os.path.basename(path) == "."
-        try:
-            follow = follow or copying.wants_directory(path)
-            self.place = os.path.realpath(path) if follow else path.rstrip("/") or "/"
-            self.info = os.lstat(self.place)
-        except OSError as exc:
-            raise RootlessError(f"cannot copy {path}: {os_error_text(exc)}", reference="files") from exc
-        self.directory = stat.S_ISDIR(self.info.st_mode)
-        if copying.wants_directory(path) and not self.directory:
-            raise RootlessError(f"cannot copy {path}: it is not a directory", reference="files")
-        if stat.S_IFMT(self.info.st_mode) in (stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
-            raise RootlessError(f"cannot copy {path}: it is a device or a socket", reference="not-copyable")
-
-    def describe(self) -> Json:
-        return {"directory": self.directory, "contents": self.contents, "name": self.name}
-
-    def pack(self, fd: int) -> Packer:
-        """Write it as an archive with one entry at the top; ends early when the reader goes away."""
-        packer = Packer(fd, owners=CallersOwners())
-        name = os.fsencode(self.name)
-        try:
-            if self.directory:
-                with PlainTree(self.place) as tree:
-                    assert tree.root is not None
-                    packer.add_tree(tree, tree.root, name)
-            else:
-                parent, entry = os.path.split(self.place)
-                with PlainTree(parent or ".") as tree:
-                    assert tree.root is not None
-                    packer.add_entry(
-                        tree, ChainEntry(tree.root.parts[0], os.fsencode(entry), self.info), name
-                    )
-            packer.finish()
-        except BrokenPipeError:
-            return packer  # the worker's answer says why
-        except LayersError as exc:
-            raise RootlessError(exc.message, on=exc.on, reference=exc.reference) from exc
-        except OSError as exc:
-            raise _cannot_copy(exc, self.path) from exc
-        return packer
-
-
-class _Destination:
-    """Where on the host something of a container goes. A context manager that owns its descriptors."""
-
-    def __init__(self, path: str, found: Json) -> None:
-        self.path = path
-        try:
-            info: os.stat_result | None = os.stat(path)
-        except FileNotFoundError:
-            info = None
-        except OSError as exc:
-            raise _cannot_copy(exc, path) from exc
-        is_directory = info is not None and stat.S_ISDIR(info.st_mode)
-        if info is not None and not is_directory and not stat.S_ISREG(info.st_mode):
-            raise RootlessError(
-                "cannot copy there: it is neither a file nor a directory", on=path, reference="copy-target"
-            )
-        how = copying.place(
-            is_directory=found["kind"] == "directory",
-            contents=found["contents"],
-            target=path,
-            exists=info is not None,
-            target_is_directory=is_directory,
-        )
-        directory, name = path, b"" if how == copying.CONTENTS else os.fsencode(found["name"])
-        if how == copying.AS:
-            directory, last = os.path.split(os.path.realpath(path))
-            name = os.fsencode(last)
-        self._rename = replace_top(name)
-        try:
-            self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError as exc:
-            raise NotFound("cannot copy there: no such directory", on=directory) from exc
-        except OSError as exc:
-            raise _cannot_copy(exc, directory) from exc
-        self._places = Places(self._fd, follow=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._places.close()
-        os.close(self._fd)
-
-    def unpack(self, fd: int, *, owners: CallersOwners, archive: bool) -> list[str]:
-        """Unpack an archive; returns notes on what was left out.
-
-        Set-id bits are dropped: a program of the container would run as this user for whoever calls it.
-        """
-        unpacker = Unpacker(
-            self._places,
-            self._places.root,
-            owners=owners,
-            archive=archive,
-            set_ids=False,
-            rename=self._rename,
-        )
-        reader = TarReader(_chunks(fd))
-        umask = os.umask(0)  # modes come out as they are in the container, as with Docker
-        try:
-            unpacker.run(reader)
-            reader.drain()
-        except InvalidLayer:
-            raise
-        except LayersError as exc:
-            raise RootlessError(exc.message, on=exc.on or self.path, reference=exc.reference) from exc
-        except OSError as exc:
-            raise _cannot_copy(exc, self.path) from exc
-        finally:
-            os.umask(umask)
-        return unpacker.notes
-
-
 def _unpack_request(path: str, *, source: Json | None, archive: bool, compression: str) -> Json:
     return {
         "verb": "unpack",
@@ -403,14 +284,3 @@ def _unpack_request(path: str, *, source: Json | None, archive: bool, compressio
         "archive": archive,
         "compression": compression,
     }
-
-
-def _chunks(fd: int) -> Iterator[bytes]:
-    while data := os.read(fd, READ_BYTES):
-        yield data
-
-
-def _cannot_copy(exc: OSError, path: str) -> RootlessError:
-    name = exc.filename
-    shown = os.fsdecode(name) if isinstance(name, (str, bytes)) else None
-    return RootlessError(f"cannot copy {path}: {os_error_text(exc)}", on=shown, reference="files")

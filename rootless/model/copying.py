@@ -45,7 +45,7 @@ def place(
         if is_directory:
             raise _refusal("cannot copy a directory over a file", target)
         if wants_directory(target):
-            raise _refusal("cannot copy into it: it is no directory", target)
+            raise _refusal("cannot copy there: not a directory", target)
         return AS
     if wants_directory(target) and not is_directory:
         raise _refusal("cannot copy a file there: no such directory", target, hint="make it first")

@@ -164,7 +164,8 @@ class _Worker:
         name, contents = copying.own_name(path), copying.wants_contents(path)
         self.answer({"ok": True, "event": "found", "kind": kind, "name": name, "contents": contents})
         packer = Packer(STDOUT, owners=self._owners)
-        _add(packer, places, found, b"." if contents else os.fsencode(name))
+        if not _add(packer, places, found, b"." if contents else os.fsencode(name)):
+            raise RootlessError(f"cannot {self.doing}: it changes meanwhile", reference="files")
         self._finish(packer)
 
     def _unpack(self, places: Places, request: Json) -> None:
@@ -241,15 +242,14 @@ def _find(places: Places, path: str, *, follow: bool) -> Found:
         raise
 
 
-def _add(packer: Packer, places: Places, found: Found, name: bytes) -> None:
-    """Write what was found in a container, a directory with all below it."""
+def _add(packer: Packer, places: Places, found: Found, name: bytes) -> bool:
+    """Write what was found in a container, a directory with all below it; False if it has vanished."""
     assert found.info is not None
     if not found.is_directory:
-        packer.add_entry(places, ChainEntry(found.directory, found.name, found.info), name)
-        return
+        return packer.add_entry(places, ChainEntry(found.directory, found.name, found.info), name)
     with PlainTree(f"/proc/self/fd/{places.fd(places.enter(found))}") as tree:
         assert tree.root is not None
-        packer.add_tree(tree, tree.root, name)
+        return packer.add_tree(tree, tree.root, name)
 
 
 def _new_name(how: str, found: Found, source: Json) -> bytes:

@@ -36,7 +36,7 @@ def test_copy_goes_where_docker_puts_it(source: str, target: str, there: str, ho
         ("f", "t/.", MISSING, "no such directory"),
         ("d/", "t", FILE, "a directory over a file"),
         ("d/.", "t", FILE, "a directory over a file"),
-        ("f", "t/", FILE, "no directory"),
+        ("f", "t/", FILE, "not a directory"),
     ],
 )
 def test_what_docker_refuses_is_refused(source: str, target: str, there: str, message: str) -> None:
