@@ -2,9 +2,14 @@
 `rootless container ls` and its like mean."""
 
 COMMANDS = {
+    "attach": (
+        "rootless.cli.attach",
+        "Attach local standard input, output, and error streams to a running container",
+    ),
     "completion": ("rootless.cli.completion", "Generate the completion script for a shell"),
-    "container prune": ("rootless.cli.container_prune", "Remove all stopped containers"),
     "cp": ("rootless.cli.cp", "Copy files/folders between a container and the local filesystem"),
+    "create": ("rootless.cli.create", "Create a new container"),
+    "container prune": ("rootless.cli.container_prune", "Remove all stopped containers"),
     "diff": ("rootless.cli.diff", "Inspect changes to files or directories on a container's filesystem"),
     "doctor": (
         "rootless.cli.doctor",
@@ -24,20 +29,30 @@ COMMANDS = {
     "images": ("rootless.cli.images", "List images"),
     "info": ("rootless.cli.info", "Display system-wide information"),
     "inspect": ("rootless.cli.inspect", "Return low-level information on containers, images and volumes"),
+    "kill": ("rootless.cli.kill", "Kill one or more running containers"),
     "logs": ("rootless.cli.logs", "Fetch the logs of a container"),
+    "pause": ("rootless.cli.pause", "Pause all processes within one or more containers"),
     "port": ("rootless.cli.port", "List port mappings or a specific mapping for the container"),
     "ps": ("rootless.cli.ps", "List containers"),
     "pull": ("rootless.cli.pull", "Download an image from a registry"),
+    "rename": ("rootless.cli.rename", "Rename a container"),
+    "restart": ("rootless.cli.restart", "Restart one or more containers"),
     "rm": ("rootless.cli.rm", "Remove one or more containers"),
     "rmi": ("rootless.cli.rmi", "Remove one or more images"),
     "run": ("rootless.cli.run", "Create and run a new container from an image"),
+    "start": ("rootless.cli.start", "Start one or more stopped containers"),
+    "stats": ("rootless.cli.stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": ("rootless.cli.stop", "Stop one or more running containers"),
+    "top": ("rootless.cli.top", "Display the running processes of a container"),
+    "unpause": ("rootless.cli.unpause", "Unpause all processes within one or more containers"),
     "unshare": ("rootless.cli.unshare", "Run a command in the user namespace of the containers"),
+    "update": ("rootless.cli.update", "Update configuration of one or more containers"),
     "version": ("rootless.cli.version", "Show the version"),
     "volume create": ("rootless.cli.volume_create", "Create a volume"),
     "volume ls": ("rootless.cli.volume_ls", "List volumes"),
     "volume prune": ("rootless.cli.volume_prune", "Remove unused local volumes"),
     "volume rm": ("rootless.cli.volume_rm", "Remove one or more volumes"),
+    "wait": ("rootless.cli.wait", "Block until one or more containers stop, then print their exit codes"),
 }
 """verb → (module, one-line description). A module has TABLE (cli.args.Command) and main(argv) -> int."""
 

@@ -68,6 +68,10 @@ class Option:
         """The one-letter name with its dash, or ""."""
         return next((name for name in self.names if len(name) == 2), "")
 
+    def hide(self) -> Option:
+        """Return the same option as one that is understood but not shown."""
+        return Option(*self.names, kind=self.kind, default=self.default, choices=self.choices, hidden=True)
+
 
 class Parsed:
     """A command line that was understood.

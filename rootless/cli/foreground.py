@@ -88,11 +88,13 @@ def attend(
     forward_signals: bool,
     detach_keys: bytes,
     streams: frozenset[str] = ALL_STREAMS,
+    redraw: bool = False,
 ) -> int:
     """Stay with a process until it ends or the user detaches; returns the exit code for the shell.
 
     Args:
         streams: what is attached (-a); other output is in the log only.
+        redraw: the process has drawn its screen for others before.
     """
     has_terminal = process.tty and terminal.is_terminal()
     relay = Relay(
@@ -102,6 +104,7 @@ def attend(
         forward_signals=forward_signals,
         detach_keys=detach_keys,
         targets=_targets(streams),
+        redraw=redraw,
     )
     raw = terminal.raw_mode() if has_terminal and process.stdin else nullcontext()
     with raw:

@@ -11,6 +11,7 @@ import os
 from rootless.cli import (
     foreground,
     health_options,
+    limit_options,
     log_options,
     mount_options,
     network_options,
@@ -51,7 +52,7 @@ _MAX_ENV_FILE_BYTES = 16 << 20
 class Caller:
     """What a command line means depends on who wrote it: their environment, directory, host and files."""
 
-    __slots__ = ("cwd", "environment", "find_container", "hostname", "hostname_of", "read_file")
+    __slots__ = ("cwd", "environment", "find_container", "hostname", "hostname_of", "mounts_of", "read_file")
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Caller:
         read_file: Callable[[str], str],
         find_container: Callable[[str], str],
         hostname_of: Callable[[str], str],
+        mounts_of: Callable[[str], tuple[Mount, ...]],
     ) -> None:
         self.environment = environment
         self.cwd = cwd
@@ -69,14 +71,21 @@ class Caller:
         self.read_file = read_file
         self.find_container = find_container
         self.hostname_of = hostname_of
+        self.mounts_of = mounts_of
 
     @classmethod
-    def here(cls, *, find_container: Callable[[str], str], hostname_of: Callable[[str], str]) -> Caller:
+    def here(
+        cls,
+        *,
+        find_container: Callable[[str], str],
+        hostname_of: Callable[[str], str],
+        mounts_of: Callable[[str], tuple[Mount, ...]] = lambda _: (),
+    ) -> Caller:
         """Describe this process.
 
         Args:
             find_container: makes a full id of a name or prefix.
-            hostname_of: tells the hostname of a container by its full id.
+            hostname_of, mounts_of: tell the hostname and the mounts of a container by its full id.
         """
         return cls(
             environment=os.environ,
@@ -85,6 +94,7 @@ class Caller:
             read_file=read_option_file,
             find_container=find_container,
             hostname_of=hostname_of,
+            mounts_of=mounts_of,
         )
 
 
@@ -129,8 +139,10 @@ def spec_from_options(
         devices=tuple(map(values.parse_device, parsed.texts("device"))),
         security=_security(parsed, caller=caller),
         network=network,
+        restart=values.parse_restart(parsed.text("restart")),
         healthcheck=health_options.parse_healthcheck(parsed, image_config),
         log=log_options.parse_log(parsed),
+        limits=limit_options.parse_limits(parsed, online=os.cpu_count() or 1),
         read_only=parsed.flag("read-only"),
         shm_size_bytes=_shm_size(parsed),
         init=parsed.flag("init"),
@@ -156,11 +168,14 @@ def check_conflicts(parsed: Parsed) -> None:
     if parsed.given("name"):
         check_name(parsed.text("name"))
     values.parse_detach_keys(parsed.text("detach-keys"))
+    if values.parse_restart(parsed.text("restart")).name != "no" and parsed.flag("rm"):
+        raise UsageError("conflicting options: --restart and --rm", hint="leave one of them out")
     if parsed.given("attach") and parsed.flag("detach"):
         raise UsageError("conflicting options: --attach and --detach", hint="leave one of them out")
     attached_streams(parsed)
     health_options.check_conflicts(parsed)
     log_options.parse_log(parsed)
+    limit_options.parse_limits(parsed, online=os.cpu_count() or 1)
     run_unsupported.check(parsed)
 
 
@@ -269,7 +284,12 @@ def _mounts(parsed: Parsed, config: ImageConfig, *, caller: Caller) -> tuple[Mou
     user = [mount_options.parse_volume(text, cwd=caller.cwd) for text in parsed.texts("volume")]
     user += [mount_options.parse_mount(text, cwd=caller.cwd) for text in parsed.texts("mount")]
     user += map(mount_options.parse_tmpfs, parsed.texts("tmpfs"))
-    return mount_options.merge_mounts(user, config.volumes)
+    inherited = []
+    for text in parsed.texts("volumes-from"):
+        query, read_only = mount_options.parse_volumes_from(text)
+        mounts = caller.mounts_of(caller.find_container(query))
+        inherited += mount_options.inherited_mounts(mounts, read_only=read_only)
+    return mount_options.merge_mounts(user, config.volumes, inherited=inherited)
 
 
 def _security(parsed: Parsed, *, caller: Caller) -> Security:

@@ -5,7 +5,7 @@ What the options mean is decided in `cli.run_options`.
 
 from __future__ import annotations
 
-from rootless.cli import run_unsupported
+from rootless.cli import limit_options, run_unsupported
 from rootless.cli.args import BOOL, INT, LIST, Command, Option
 
 PROCESS_OPTIONS = (
@@ -58,6 +58,12 @@ STORAGE_OPTIONS = (
     Option("--volume", "-v", kind=LIST, help="Bind mount a volume", completes="file"),
     Option("--mount", kind=LIST, metavar="mount", help="Attach a filesystem mount to the container"),
     Option("--tmpfs", kind=LIST, help="Mount a tmpfs directory"),
+    Option(
+        "--volumes-from",
+        kind=LIST,
+        help="Mount volumes from the specified container(s)",
+        completes="containers",
+    ),
     Option("--read-only", kind=BOOL, help="Mount the container's root filesystem as read only"),
     Option("--shm-size", metavar="bytes", help="Size of /dev/shm"),
     Option("--device", kind=LIST, help="Add a host device to the container", completes="file"),
@@ -110,6 +116,14 @@ NETWORK_OPTIONS = (
     Option("--dns-option", "--dns-opt", kind=LIST, help="Set DNS options"),
 )
 
+RESTART_OPTION = Option(
+    "--restart", default="no", help="Restart policy: no, on-failure[:max-retries], always, unless-stopped"
+)
+"""Shared with `update`."""
+
+_RUN_ONLY = frozenset(("detach", "detach-keys", "sig-proxy"))
+"""Known to `create` too, for the functions that they share, but not shown."""
+
 TABLE = Command(
     "run",
     "[OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -120,10 +134,22 @@ TABLE = Command(
     + COMMAND_OPTIONS
     + HEALTH_OPTIONS
     + LOG_OPTIONS
+    + limit_options.OPTIONS
     + STORAGE_OPTIONS
     + SECURITY_OPTIONS
     + NETWORK_OPTIONS
+    + (RESTART_OPTION,)
     + run_unsupported.OPTIONS,
+    min_positionals=1,
+    interspersed=False,
+    completes="images",
+)
+
+CREATE_TABLE = Command(
+    "create",
+    "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    "Create a new container",
+    options=tuple(option.hide() if option.key in _RUN_ONLY else option for option in TABLE.options),
     min_positionals=1,
     interspersed=False,
     completes="images",

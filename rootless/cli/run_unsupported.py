@@ -6,7 +6,7 @@ would make it another container than the one asked for is refused. Ring 1.
 
 from __future__ import annotations
 
-from rootless.cli import log_options, values
+from rootless.cli import log_options
 from rootless.cli.args import BOOL, INT, LIST, Option, bad_value
 from rootless.errors import UsageError
 
@@ -14,27 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.cli.args import Parsed
 
-_NOT_ENFORCED = " (taken, not enforced yet)"
-
 LIMIT_OPTIONS = (
-    Option("--memory", "-m", metavar="bytes", help="Memory limit" + _NOT_ENFORCED),
-    Option("--cpus", metavar="decimal", help="Number of CPUs" + _NOT_ENFORCED),
-    Option("--cpu-shares", "-c", kind=INT, help="CPU shares, a relative weight" + _NOT_ENFORCED),
-    Option("--cpuset-cpus", help="CPUs in which to allow execution" + _NOT_ENFORCED),
-    Option("--pids-limit", kind=INT, help="Limit of the number of processes" + _NOT_ENFORCED),
-    *(Option(f"--{name}", hidden=True) for name in ("memory-reservation", "memory-swap", "kernel-memory")),
-    *(Option(f"--{name}", hidden=True) for name in ("cpuset-mems", "cgroup-parent")),
+    *(Option(f"--{name}", hidden=True) for name in ("kernel-memory", "cpuset-mems", "cgroup-parent")),
     *(
         Option(f"--{name}", kind=INT, hidden=True)
-        for name in (
-            "blkio-weight",
-            "cpu-period",
-            "cpu-quota",
-            "cpu-rt-period",
-            "cpu-rt-runtime",
-            "memory-swappiness",
-            "oom-score-adj",
-        )
+        for name in ("blkio-weight", "cpu-rt-period", "cpu-rt-runtime", "memory-swappiness")
     ),
     *(
         Option(f"--{name}", kind=LIST, hidden=True)
@@ -49,7 +33,6 @@ LIMIT_OPTIONS = (
     ),
     Option("--oom-kill-disable", kind=BOOL, hidden=True),
 )
-_SIZES = ("memory", "memory-reservation", "memory-swap", "kernel-memory")
 _UNLIMITED = ("", "0", "-1", "false")
 
 IGNORED_OPTIONS = (
@@ -65,10 +48,6 @@ FIXED = {
     "cgroupns": (("", "private"), "a container has a cgroup namespace of its own"),
     "isolation": (("", "default"), "there is one way of isolation"),
     "pid": (("", "private"), "a container has its own processes; `rootless exec` enters it"),
-    "restart": (
-        ("", "no"),
-        "restart policies come with a later release; until then a service manager can restart it",
-    ),
     "userns": (("", "host"), "the mode is chosen for the host, see `rootless doctor`"),
 }
 """Option → (values that say what is done anyway, the hint for all others)."""
@@ -85,7 +64,6 @@ REFUSED = {
     "network-alias": _NETWORKS,
     "sysctl": "it comes with a later release",
     "use-api-socket": "there is no daemon",
-    "volumes-from": "repeat the -v options of the other container",
 }
 """Option → what to do instead."""
 
@@ -110,12 +88,13 @@ def check(parsed: Parsed) -> None:
     for name, (known, hint) in FIXED.items():
         if parsed.text(name) not in known:
             raise bad_value(f"--{name}", parsed.text(name), "not supported", hint=hint)
-    for name in _SIZES:
-        text = parsed.text(name)
-        if text not in _UNLIMITED:
-            values.parse_size(text, option=f"--{name}")
-    if parsed.given("cpus"):
-        _check_cpus(parsed.text("cpus"))
+    if parsed.text("limits") == "require":
+        for option in LIMIT_OPTIONS:
+            if _limits(parsed, option):
+                raise UsageError(
+                    f"cannot enforce --{option.key}: it is not supported",
+                    hint="leave it out, or leave out --limits=require",
+                )
 
 
 def notices(parsed: Parsed) -> list[str]:
@@ -139,9 +118,3 @@ def _limits(parsed: Parsed, option: Option) -> bool:
     if option.kind == BOOL:
         return parsed.flag(option.key)
     return parsed.text(option.key) not in _UNLIMITED
-
-
-def _check_cpus(text: str) -> None:
-    whole, _, fraction = text.partition(".")
-    if not ((whole + fraction).isascii() and (whole + fraction).isdigit()):
-        raise bad_value("--cpus", text, "not a number", hint="for example 1.5")

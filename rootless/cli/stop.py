@@ -10,16 +10,20 @@ from rootless.paths import find_paths
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless._entry import GlobalOptions
+    from rootless.cli.args import Parsed
     from rootless.engine.records import Container
+
+OPTIONS = (
+    Option("--signal", "-s", help="Signal to send to the container"),
+    Option("--timeout", "--time", "-t", kind=INT, help="Seconds to wait before killing the container"),
+)
+"""Shared with `restart`."""
 
 TABLE = Command(
     "stop",
     "[OPTIONS] CONTAINER [CONTAINER...]",
     "Stop one or more running containers",
-    options=(
-        Option("--signal", "-s", help="Signal to send to the container"),
-        Option("--timeout", "--time", "-t", kind=INT, help="Seconds to wait before killing the container"),
-    ),
+    options=OPTIONS,
     min_positionals=1,
     completes="running",
 )
@@ -35,14 +39,19 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         found[query] = records.find(paths, query)
 
     code = several.for_each(parsed.positionals, look_up)
-    if parsed.given("signal"):
-        from rootless.cli.values import parse_signal
-
-        number = parse_signal(parsed.text("signal"), option="--signal")
-        for container in found.values():
-            container.spec = container.spec.replace(stop_signal=number)
     unique = {container.spec.id: container for container in found.values()}
-    containers.stop(paths, list(unique.values()), timeout_s=parsed.number("timeout"))
+    containers.stop(
+        paths, list(unique.values()), number=signal_number(parsed), timeout_s=parsed.number("timeout")
+    )
     for query in found:
         print(query)
     return code
+
+
+def signal_number(parsed: Parsed) -> int | None:
+    """Return what --signal says; None leaves it to the container."""
+    if not parsed.given("signal"):
+        return None
+    from rootless.cli.values import parse_signal
+
+    return parse_signal(parsed.text("signal"), option="--signal")

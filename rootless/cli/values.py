@@ -6,6 +6,7 @@ import os
 
 from rootless.cli.args import bad_value
 from rootless.errors import UsageError
+from rootless.model.policy import RestartPolicy
 from rootless.model.spec import Device, Ulimit
 
 TYPE_CHECKING = False
@@ -186,3 +187,20 @@ def _is_permissions(text: str) -> bool:
 
 def _is_absolute(path: str) -> bool:
     return path.startswith("/") and "\0" not in path
+
+
+def parse_restart(text: str) -> RestartPolicy:
+    """Parse --restart: "no", "always", "unless-stopped", "on-failure" or "on-failure:N".
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    name, colon, count = text.partition(":")
+    known = ("no", "always", "unless-stopped", "on-failure")
+    if name in ("", *known) and not colon:
+        return RestartPolicy(name=name or "no")
+    if name == "on-failure" and count.isascii() and count.isdecimal() and len(count) < 10:
+        return RestartPolicy(name=name, max_retries=int(count))
+    raise bad_value(
+        "--restart", text, "not a restart policy", hint=f"write {', '.join(known)} or on-failure:TIMES"
+    )

@@ -138,19 +138,20 @@ def _program(name: str, program: str, facts: HostFacts) -> str:
 
 def make_run_dir(paths: Paths, container: Container) -> str:
     """Make and return the node-local directory of a container for sockets of its helpers."""
-    path = _run_dir(paths, container)
+    path = run_directory(paths, container)
     os.makedirs(path, mode=0o700, exist_ok=True)
     return path
 
 
 def remove_run_dir(paths: Paths, container: Container) -> None:
     """Remove that directory with what a killed helper left in it; idempotent, also beside another remover."""
-    path = _run_dir(paths, container)
+    path = run_directory(paths, container)
     with suppress(FileNotFoundError):
         for name in os.listdir(path):
             os.unlink(os.path.join(path, name))
         os.rmdir(path)
 
 
-def _run_dir(paths: Paths, container: Container) -> str:
+def run_directory(paths: Paths, container: Container) -> str:
+    """Return the path of that directory."""
     return os.path.join(paths.store_run, "run", container.spec.id[:24])  # short: sun_path has 108 bytes

@@ -1,4 +1,4 @@
-"""What one does to containers after their start: stop, kill, wait, remove. Ring 1, no trio.
+"""What one does to containers from outside: start, stop, kill, wait, remove. Ring 1, no trio.
 
 Signals go through a pidfd that was checked against the recorded start time: a reused pid is never hit.
 """
@@ -11,8 +11,9 @@ import signal
 import time
 from contextlib import suppress
 
-from rootless.engine import records, removal
-from rootless.errors import RuntimeSetupError, StateConflict
+from rootless.engine import connect, events, records, removal
+from rootless.engine import session as wire
+from rootless.errors import NotFound, RuntimeSetupError, StateConflict
 from rootless.linux import procfs
 from rootless.model import lifecycle
 
@@ -24,24 +25,32 @@ if TYPE_CHECKING:
     from rootless.model.host import IdMapping
     from rootless.paths import Paths
 
-KILL_GRACE_S = 10
-"""How long a killed container and its monitor may take to be gone; the kernel needs milliseconds unless a
-file system hangs."""
+KILL_GRACE_S = 30
+"""How long a killed container and its monitor may take to be gone; the kernel needs milliseconds, but seconds
+for ten thousands of processes, and for ever where a file system hangs."""
 
 
-def stop(paths: Paths, containers: Sequence[Container], *, timeout_s: int | None = None) -> None:
+def stop(
+    paths: Paths,
+    containers: Sequence[Container],
+    *,
+    number: int | None = None,
+    timeout_s: int | None = None,
+) -> None:
     """Stop containers together: their stop signal, then SIGKILL after the time-out of each.
 
     Args:
-        timeout_s: overrides each container's own; negative waits for ever.
+        number, timeout_s: override each container's own signal and time; a negative time waits for ever.
     Raises:
         RuntimeSetupError: one does not end even when killed.
     """
     begin = time.monotonic()
-    running = [(c, fd) for c in containers if (fd := open_pidfd(c)) >= 0]
+    asked = [container for container in containers if _request_stop(paths, container)]
+    running = [(c, fd) for c in asked if (fd := open_pidfd(c)) >= 0]
     try:
         for container, fd in running:
-            _signal(fd, container.spec.stop_signal)
+            _signal(fd, number or container.spec.stop_signal)
+            _thaw(container)
         for container, fd in running:
             limit = container.spec.stop_timeout_s if timeout_s is None else timeout_s
             left = None if limit < 0 else max(0.0, begin + limit - time.monotonic())
@@ -55,18 +64,26 @@ def stop(paths: Paths, containers: Sequence[Container], *, timeout_s: int | None
                     hint="it may hang in a file system; look at /proc/PID/stack as root",
                     reference="unkillable",
                 )
-            wait_recorded(paths, container)
+        for container in asked:
+            wake_monitor(paths, container)  # it may be about to start the container again
+            wait_recorded(container)
+            events.record_container(paths, container, "stop")
     finally:
         for _, fd in running:
             os.close(fd)
 
 
-def kill(container: Container, number: int) -> None:
-    """Send a signal to the container's first process.
+def kill(paths: Paths, container: Container, number: int) -> None:
+    """Send a signal to the container's first process; one that is meant to end it also ends restarts.
 
     Raises:
         StateConflict: it is not running.
     """
+    if number in (signal.SIGKILL, container.spec.stop_signal):
+        _request_stop(paths, container)
+    if container.state.status == lifecycle.RESTARTING:
+        wake_monitor(paths, container)
+        return
     fd = open_pidfd(container)
     if fd < 0:
         raise StateConflict(
@@ -74,8 +91,35 @@ def kill(container: Container, number: int) -> None:
         )
     try:
         _signal(fd, number)
+        if number == signal.SIGKILL:
+            _thaw(container)
     finally:
         os.close(fd)
+    events.record_container(paths, container, "kill", signal=str(int(number)))
+
+
+def wait(paths: Paths, container: Container) -> int:
+    """Wait until a container does not run and will not be started again; returns its exit code.
+
+    The monitor tells, so that --rm containers have an exit code too. One that was never started has 0.
+    """
+    code = container.state.exit_code
+    while container.state.status in lifecycle.MINDED:
+        try:
+            session = wire.attach(connect.run_directory(paths, container), streams=(), with_input=False)
+        except OSError:  # it has just ended, or its monitor was killed
+            wait_recorded(container)
+        else:
+            while (event := session.receive()) is not None:
+                if event["event"] == wire.EXITED:
+                    code = event["code"]
+            session.events.close()
+        try:
+            container = records.load(paths, container.spec.id)
+        except NotFound:  # --rm
+            return code
+        code = container.state.exit_code
+    return code
 
 
 def remove(
@@ -86,18 +130,26 @@ def remove(
     Raises:
         StateConflict: it runs and `force` is false.
     """
-    if force and container.state.status == lifecycle.RUNNING:
+    if force and container.state.status in lifecycle.MINDED:
         stop(paths, [container], timeout_s=0)
         if not os.path.isdir(container.directory):
             return  # --rm: its monitor was quicker
         container = records.load(paths, container.spec.id)
-        if container.state.status == lifecycle.RUNNING:
+        if container.state.status in lifecycle.MINDED:
             _kill_monitor(container)
             container = records.observe(container)
+    elif container.state.status == lifecycle.EXITED:
+        wait_recorded(container)
     removal.remove(paths, container, mapping=mapping, with_volumes=with_volumes)
 
 
-def wait_recorded(paths: Paths, container: Container) -> None:
+def wake_monitor(paths: Paths, container: Container) -> None:
+    """Make a monitor that waits to start its container again look at the record."""
+    with suppress(OSError):  # it is gone
+        wire.attach(connect.run_directory(paths, container), streams=(), with_input=False).events.close()
+
+
+def wait_recorded(container: Container) -> None:
     """Wait until the monitor of a container that has ended has written its record and is gone."""
     fd = _open_process(container.state.monitor_pid, container.state.monitor_start)
     if fd >= 0:
@@ -108,7 +160,26 @@ def wait_recorded(paths: Paths, container: Container) -> None:
 def open_pidfd(container: Container) -> int:
     """Return a pidfd of the container's first process, -1 when it does not run; the caller closes it."""
     state = container.state
-    return _open_process(state.pid, state.pid_start) if state.status == lifecycle.RUNNING else -1
+    return _open_process(state.pid, state.pid_start) if state.status in lifecycle.ALIVE else -1
+
+
+def _request_stop(paths: Paths, container: Container) -> bool:
+    """Say in the record that no policy should start this container again; False when nothing runs."""
+    try:
+        with records.locked(paths, container):
+            if container.state.status in lifecycle.MINDED:
+                records.save_state(container, stop_requested=True)
+    except NotFound:
+        return False
+    return container.state.status in lifecycle.MINDED
+
+
+def _thaw(container: Container) -> None:
+    """Let the processes of a paused container run, so that they can end."""
+    if container.state.status == lifecycle.PAUSED:
+        from rootless.engine import freezer  # few containers are ever paused
+
+        freezer.thaw(container)
 
 
 def _kill_monitor(container: Container) -> None:

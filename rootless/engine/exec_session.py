@@ -61,7 +61,7 @@ def start(
         else:
             minder.send(wire.EXITED, code=code)
 
-    session.minder_pid = launch.fork_minder(session, minder, mind)
+    session.minder_pid = launch.fork_minder(minder, mind, keeps_stdin=detached)
     launch.close_minder(minder)
     return session
 
@@ -70,6 +70,7 @@ def _run(
     container: Container, process: Process, minder: Minder, *, security: Security, mapping: IdMapping
 ) -> int:
     """Start the process and tell of it; returns its pid."""
+    from rootless.engine import limits
     from rootless.runtime import join
     from rootless.runtime.process_plan import plan_process
 
@@ -80,10 +81,16 @@ def _run(
         minder.output if minder.output >= 0 else null,
         minder.error_output if minder.error_output >= 0 else null,
     )
-    plan = plan_process(process, security, mapping)
-    launched = join.start(state.pid, state.pid_start, plan, stdio=stdio)
+    confinement = limits.rejoin(container)
+    if confinement.notice:
+        minder.send(wire.NOTICE, text=confinement.notice)
+    plan = plan_process(confinement.apply_to(process), security, mapping)
+    with confinement:
+        launched = join.start(state.pid, state.pid_start, plan, stdio=stdio, cgroup_fd=confinement.cgroup_fd)
+    confinement.hold(launched.pid)
     launched.proceed()
     console = launched.console_fd
-    minder.send(wire.STARTED, pid=launched.pid, fd=console if console >= 0 else None)
+    has_terminal = console >= 0
+    minder.send(wire.STARTED, pid=launched.pid, terminal=has_terminal, fd=console if has_terminal else None)
     wire.close_fds(*{fd for fd in (*stdio, console) if fd >= 0})
     return launched.pid

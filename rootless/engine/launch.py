@@ -11,6 +11,7 @@ import os
 
 from rootless.engine import session as wire
 from rootless.engine.session import Minder, Session
+from rootless.errors import RootlessError
 from rootless.runtime import handshake
 
 TYPE_CHECKING = False
@@ -50,10 +51,15 @@ def prepare(
 
         container_id = minder.receive_container()
         if container_id:
-            container = records.load(paths, container_id)
-            monitor.run(paths, container, minder, modes=modes, facts=facts, debug=debug)
+            try:
+                container = records.load(paths, container_id)
+            except RootlessError as exc:  # removed, or damaged, since it was looked up
+                minder.send_failure(exc)
+                return
+            host = monitor.Host(paths, modes, facts)
+            monitor.run(host, container, minder, creator_pid=os.getppid(), debug=debug)
 
-    session.minder_pid = fork_minder(session, minder, mind)
+    session.minder_pid = fork_minder(minder, mind, keeps_stdin=True)
     close_minder(minder)
     return session
 
@@ -71,20 +77,24 @@ def make_session(*, tty: bool, stdin: bool, watched: bool) -> tuple[Session, Min
     if tty:
         return (
             Session(events=ours, stdin=-1, stdout=watch_r, stderr=-1),
-            Minder(events=theirs, stdin=-1, stdout=-1, stderr=-1, output=watch_w, error_output=-1),
+            Minder(events=theirs, stdin=-1, stdin_writer=-1, output=watch_w, error_output=-1),
         )
     watch_error_r, watch_error_w = os.pipe2(os.O_CLOEXEC) if watched else (-1, -1)
     stdin_r, stdin_w = os.pipe2(os.O_CLOEXEC) if stdin else (os.open(os.devnull, os.O_RDONLY), -1)
     return (
         Session(events=ours, stdin=stdin_w, stdout=watch_r, stderr=watch_error_r),
         Minder(
-            events=theirs, stdin=stdin_r, stdout=-1, stderr=-1, output=watch_w, error_output=watch_error_w
+            events=theirs, stdin=stdin_r, stdin_writer=stdin_w, output=watch_w, error_output=watch_error_w
         ),
     )
 
 
-def fork_minder(session: Session, minder: Minder, mind: Callable[[], None]) -> int:
-    """Fork a process that runs `mind` apart from our terminal and never returns; returns its pid."""
+def fork_minder(minder: Minder, mind: Callable[[], None], *, keeps_stdin: bool) -> int:
+    """Fork a process that runs `mind` apart from our terminal and never returns; returns its pid.
+
+    Args:
+        keeps_stdin: stdin stays open when we are gone, or can be handed to others.
+    """
     pid = os.fork()
     if pid:
         return pid
@@ -92,7 +102,7 @@ def fork_minder(session: Session, minder: Minder, mind: Callable[[], None]) -> i
     try:
         os.setsid()
         os.umask(0o022)  # what it makes is read by all users of the container, whatever our caller hides
-        _leave_command_line(session, minder)
+        _leave_command_line(minder, keeps_stdin=keeps_stdin)
         mind()
         code = 0
     finally:
@@ -105,17 +115,14 @@ def close_minder(minder: Minder) -> None:
     wire.close_fds(minder.stdin, minder.stdout, minder.stderr, minder.output, minder.error_output)
 
 
-def _leave_command_line(session: Session, minder: Minder) -> None:
-    """Let go of all that would keep the command line's terminal, pipes, locks or directory alive.
-
-    A -d -i container keeps its stdin open for later: only then does the monitor hold the write end.
-    """
+def _leave_command_line(minder: Minder, *, keeps_stdin: bool) -> None:
+    """Let go of all that would keep the command line's terminal, pipes, locks or directory alive."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     keep = {minder.events.fileno(), minder.stdin, minder.output, minder.error_output}
-    if session.stdout < 0:
-        keep.add(session.stdin)
+    if keeps_stdin:
+        keep.add(minder.stdin_writer)
     low = 3
     for fd in sorted(fd for fd in keep if fd >= 0):
         os.closerange(low, fd)

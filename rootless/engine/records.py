@@ -26,8 +26,12 @@ from rootless.model.spec import ContainerSpec
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from rootless.paths import Paths
+
+VERSION = 1
+"""Of the form of spec.json; to be raised when an older release would misread a newer one's."""
 
 EXIT_CODE_KILLED = 137
 """Told for a container whose monitor died with it: the kernel kills it with SIGKILL (128 + 9)."""
@@ -63,7 +67,7 @@ def create(paths: Paths, spec: ContainerSpec) -> Container:
         os.makedirs(draft)  # under the lock: a draft that anybody else sees is a dead one (list_leftovers)
         try:
             _claim_name(paths, spec)
-            _write(draft, "spec.json", spec.to_json(), durable=not spec.auto_remove)
+            _write(draft, "spec.json", _versioned(spec), durable=not spec.auto_remove)
             _write(draft, "state.json", state.to_json(), durable=not spec.auto_remove)
             os.rename(draft, directory)
         except BaseException:
@@ -81,9 +85,16 @@ def load(paths: Paths, container_id: str) -> Container:
         NotFound: it does not exist (any more).
     """
     directory = os.path.join(paths.containers, container_id)
+    return observe(Container(directory, *_read_records(directory)))
+
+
+def _read_records(directory: str) -> tuple[ContainerSpec, ContainerState]:
+    container_id = os.path.basename(directory)
     try:
-        spec = ContainerSpec.from_json(_read(directory, "spec.json"))
-        state = ContainerState.from_json(_read(directory, "state.json"))
+        return (
+            ContainerSpec.from_json(_check_version(_read(directory, "spec.json"), directory)),
+            ContainerState.from_json(_read(directory, "state.json")),
+        )
     except FileNotFoundError as exc:
         raise NotFound(f"no such container: {container_id}", reference="no-such-container") from exc
     except (ValueError, TypeError) as exc:
@@ -93,7 +104,6 @@ def load(paths: Paths, container_id: str) -> Container:
             hint=f"`rootless rm -f {container_id[:12]}` removes it",
             reference="damaged-record",
         ) from exc
-    return observe(Container(directory, spec, state))
 
 
 def find(paths: Paths, query: str) -> Container:
@@ -156,14 +166,84 @@ def save_state(container: Container, **changes: object) -> None:
     container.state = state
 
 
-def apply_event(container: Container, event: str, **changes: object) -> None:
-    """Move the container through the life-cycle table and record it.
+def change(paths: Paths, container: Container, event: str, **changes: object) -> None:
+    """Move the container through the life-cycle table and record it, as it is on disk now.
+
+    Other processes change records too: the present one is read again under the container's lock.
 
     Raises:
-        StateConflict: the table does not hold this event now.
+        NotFound: it has been removed. StateConflict: the table does not hold this event now.
     """
+    with locked(paths, container):
+        apply_event(container, event, **changes)
+
+
+def apply_event(container: Container, event: str, **changes: object) -> None:
+    """Do the same for a caller that holds the lock."""
     status = lifecycle.next_status(container.state.status, event, name=container.spec.name)
     save_state(container, status=status, **changes)
+
+
+@contextmanager
+def locked(paths: Paths, container: Container) -> Iterator[None]:
+    """Hold the container's record lock, for milliseconds; `spec` and `state` are read anew.
+
+    Raises:
+        NotFound: it has been removed.
+    """
+    with _lock(_lock_path(paths, container.spec.id)):
+        container.spec, container.state = _read_records(container.directory)
+        yield
+
+
+def save_spec(container: Container, spec: ContainerSpec) -> None:
+    """Replace the container's specification; the caller holds its lock."""
+    _write(container.directory, "spec.json", _versioned(spec), durable=not spec.auto_remove)
+    container.spec = spec
+
+
+def rename(paths: Paths, container: Container, name: str) -> None:
+    """Give a container another name; killed half way, it answers to both.
+
+    Raises:
+        NotFound: it has been removed. StateConflict: the name is taken.
+    """
+    with locked(paths, container), _names_lock(paths):
+        old = container.spec
+        new = old.replace(name=name)
+        _claim_name(paths, new)
+        try:
+            save_spec(container, new)
+        except OSError:
+            _release_name(paths, new)
+            raise
+        _release_name(paths, old)
+
+
+def claim(paths: Paths, container: Container, *, creator_pid: int) -> None:
+    """Make this process the monitor of a container that is to be started: there is one at a time.
+
+    Args:
+        creator_pid: of the command line that recorded it and forked us; nobody else's claim stands behind it.
+
+    Raises:
+        StateConflict: it runs, or another process is starting it.
+    """
+    with locked(paths, container):
+        state = container.state
+        lifecycle.next_status(state.status, lifecycle.START, name=container.spec.name)
+        if state.monitor_pid != creator_pid and _is_alive(state.monitor_pid, state.monitor_start, state):
+            raise StateConflict(
+                f"cannot start container `{container.spec.name}`: another process is starting or ending it",
+                hint="try again when that is done",
+                reference="wrong-state",
+            )
+        mine = state.replace(
+            monitor_pid=os.getpid(), monitor_start=procfs.start_time(os.getpid()), boot_id=procfs.boot_id()
+        )
+        # Not synced: a claim need not outlive the boot.
+        _write(container.directory, "state.json", mine.to_json(), durable=False)
+        container.state = mine
 
 
 def observe(container: Container) -> Container:
@@ -172,13 +252,13 @@ def observe(container: Container) -> Container:
     While the monitor lives its record stands: it is about to write the exit itself.
     """
     state = container.state
-    if state.status != lifecycle.RUNNING or _is_alive(state.monitor_pid, state.monitor_start, state):
+    if state.status not in lifecycle.MINDED or _is_alive(state.monitor_pid, state.monitor_start, state):
         return container
     if _is_alive(state.pid, state.pid_start, state):
         return container
     changes = {
         "status": lifecycle.next_status(state.status, lifecycle.EXIT, name=container.spec.name),
-        "exit_code": EXIT_CODE_KILLED,
+        "exit_code": state.exit_code if state.status == lifecycle.RESTARTING else EXIT_CODE_KILLED,
         "finished_ns": time.time_ns(),
         "error": "its monitor was killed" if state.boot_id == procfs.boot_id() else "the host was restarted",
         "pid": 0,
@@ -195,7 +275,7 @@ def is_abandoned(container: Container) -> bool:
     state = container.state
     return (
         container.spec.auto_remove
-        and state.status != lifecycle.RUNNING
+        and state.status not in lifecycle.MINDED
         and not _is_alive(state.monitor_pid, state.monitor_start, state)
     )
 
@@ -204,14 +284,23 @@ def hide(paths: Paths, container: Container) -> str:
     """Make a container vanish in one step and free its name; return where its files wait for deletion.
 
     Idempotent for a container that another process hid first.
+
+    Raises:
+        StateConflict: it runs, or another process is starting or ending it.
     """
     hidden = os.path.join(paths.containers, f".gone-{container.spec.id}")
-    with _names_lock(paths):
+    lock_path = _lock_path(paths, container.spec.id)
+    with _lock(lock_path), _names_lock(paths):
+        with suppress(NotFound, InternalError, OSError):  # hidden, or damaged: what we know of it must do
+            container.spec, container.state = _read_records(container.directory)
+        _check_removable(observe(container))
         try:
             os.rename(container.directory, hidden)
         except FileNotFoundError:
             return hidden
         _release_name(paths, container.spec)
+        with suppress(FileNotFoundError):  # who still waits for the lock finds no container
+            os.unlink(lock_path)
     return hidden
 
 
@@ -225,6 +314,17 @@ def list_leftovers(paths: Paths) -> list[str]:
         return []
     with _names_lock(paths):  # no draft is in the making while we hold it
         return [path for n in names if os.path.isdir(path := os.path.join(paths.containers, n))]
+
+
+def _check_removable(container: Container) -> None:
+    state, name = container.state, container.spec.name
+    lifecycle.next_status(state.status, lifecycle.REMOVE, name=name)
+    if state.monitor_pid != os.getpid() and _is_alive(state.monitor_pid, state.monitor_start, state):
+        raise StateConflict(
+            f"cannot remove container `{name}`: another process is starting or ending it",
+            hint="try again when that is done, or use -f",
+            reference="wrong-state",
+        )
 
 
 def _is_alive(pid: int, start: int, state: ContainerState) -> bool:
@@ -268,17 +368,42 @@ def _discard_draft(paths: Paths, spec: ContainerSpec, draft: str) -> None:
         os.rmdir(draft)
 
 
-@contextmanager
-def _names_lock(paths: Paths) -> Iterator[None]:
+def _names_lock(paths: Paths) -> AbstractContextManager[None]:
     """Hold the store's name lock, for milliseconds."""
+    return _lock(os.path.join(paths.locks, "names.lock"))
+
+
+def _lock_path(paths: Paths, container_id: str) -> str:
+    return os.path.join(paths.locks, f"{container_id}.lock")
+
+
+@contextmanager
+def _lock(path: str) -> Iterator[None]:
     import fcntl
 
-    fd = os.open(os.path.join(paths.locks, "names.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)
+
+
+def _versioned(spec: ContainerSpec) -> dict[str, object]:
+    return {"version": VERSION, **spec.to_json()}
+
+
+def _check_version(data: dict[str, object], directory: str) -> dict[str, object]:
+    """Refuse a record that says that we would misread it; a field that we do not know is no harm."""
+    version = data.get("version", VERSION)
+    if isinstance(version, int) and version <= VERSION:
+        return data
+    raise InternalError(
+        f"cannot read the container's record: a newer version of rootless wrote it (form {version})",
+        on=directory,
+        hint="use that version; `rootless rm -f` removes the container",
+        reference="newer-record",
+    )
 
 
 def _read(directory: str, name: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
 from contextlib import suppress
 
@@ -63,6 +64,7 @@ class Relay:
         forward_signals: --sig-proxy.
         detach_keys: bytes that detach when typed in order; b"" for none.
         targets: descriptors that the container's stdout and stderr are copied to.
+        redraw: change the window size twice at the start, so that the program draws its screen for us too.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Relay:
         forward_signals: bool = True,
         detach_keys: bytes = DEFAULT_DETACH_KEYS,
         targets: tuple[int, int] = (1, 2),
+        redraw: bool = False,
     ) -> None:
         self._session = session
         self._read_input = read_input
@@ -81,6 +84,7 @@ class Relay:
         self._forward_signals = forward_signals
         self._detach_keys = detach_keys
         self._targets = targets
+        self._redraw = redraw
         self._pidfd = -1
         self._pending_signals: list[int] = []
         self._insistence = 0
@@ -114,6 +118,7 @@ class Relay:
         while not finished or (outputs and patience):
             for fd, _ in patience.wait(poller) if finished else poller.poll():
                 if fd == self._detach_r:
+                    self._session.detach()
                     return DETACHED if os.read(fd, 1) == b"d" else ABANDONED
                 if fd == events_fd:
                     event = self._session.receive()
@@ -176,6 +181,8 @@ class Relay:
             self._send_signal(number)
         if self._session.console >= 0:
             self._session.stdin = self._session.console
+            if self._redraw:
+                self._resize(extra_rows=1)
             self._resize()
         if self._read_input and self._session.stdin >= 0:
             self._start_feeding()
@@ -205,8 +212,7 @@ class Relay:
         except OSError:
             return  # the container closed its stdin, or our terminal went away
         if target != self._session.console:
-            self._session.stdin = -1
-            os.close(target)
+            self._session.close_stdin()
 
     def _install_handlers(self) -> list[tuple[int, Any]]:
         restore: list[tuple[int, Any]] = []
@@ -234,14 +240,17 @@ class Relay:
         with suppress(OSError):  # it has just ended
             signal.pidfd_send_signal(self._pidfd, number)
 
-    def _resize(self) -> None:
+    def _resize(self, *, extra_rows: int = 0) -> None:
+        """Give our terminal's size to the container's."""
         import fcntl
         import termios
 
-        if self._session.console < 0:
+        if self._session.console < 0 or not self._terminal:
             return
         try:
             size = fcntl.ioctl(0, termios.TIOCGWINSZ, b"\0" * 8)
+            rows = int.from_bytes(size[:2], sys.byteorder) + extra_rows
+            size = rows.to_bytes(2, sys.byteorder) + size[2:]
             fcntl.ioctl(self._session.console, termios.TIOCSWINSZ, size)
         except OSError:
             pass  # one of the two terminals has just gone

@@ -7,7 +7,6 @@ import os
 
 from rootless.engine import events, records, volume_removal, volumes
 from rootless.errors import StateConflict
-from rootless.model import lifecycle
 from rootless.runtime import userns
 
 TYPE_CHECKING = False
@@ -23,13 +22,12 @@ def remove(paths: Paths, container: Container, *, mapping: IdMapping, with_volum
     Args:
         with_volumes: its anonymous volumes too.
     Raises:
-        StateConflict: it is running.
+        StateConflict: it is running, or being started.
     """
-    lifecycle.next_status(container.state.status, lifecycle.REMOVE, name=container.spec.name)
     from rootless.engine import connect  # ring 1, but `run` rarely has something to sweep
 
-    connect.remove_run_dir(paths, container)
     hidden = records.hide(paths, container)
+    connect.remove_run_dir(paths, container)
     events.record_container(paths, container, "destroy")
     doomed = [hidden]
     if with_volumes:

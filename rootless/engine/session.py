@@ -1,23 +1,27 @@
 """The wire between a command line and the process that minds its container or exec session. Ring 1.
 
-The minder (the monitor of a container, or the parent of an exec session) sends events over a
-SOCK_SEQPACKET pair, one JSON object a packet; the end of the stream says that all is done, removal
-included. Output comes over pipes; input goes straight into the container's stdin pipe or terminal, which
-the minder hands over with the first event.
+The minder (the monitor of a container, or the parent of an exec session) sends events over a SOCK_SEQPACKET
+socket, one JSON object a packet; the end of the stream says that all is done, removal included. Output comes
+over pipes; input goes straight into the container's stdin pipe or terminal, which the minder hands over with
+the first event. The command line that starts a container has that socket from the fork; one that attaches
+later connects (`attach`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+
+# The C module alone: socket.py would bring selectors and its enums, 4 ms on the launch path.
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket
+from contextlib import contextmanager, suppress
 
 from rootless.errors import EXIT_SIGNAL_BASE, InternalError
 from rootless.runtime import handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from rootless.errors import RootlessError
@@ -27,14 +31,18 @@ FAILED = "failed"
 EXITED = "exited"
 NOTICE = "notice"
 
+SOCKET_NAME = "monitor.sock"
+"""In the container's run directory."""
+
 
 class Session:
     """The command line's side; owns all descriptors in it, -1 where there is none.
 
     Attributes:
         events: socket that receives events.
-        stdin: write end of the container's stdin, or the terminal once "started" has come.
+        stdin: write end of the container's stdin; where there is a terminal it is `console`.
         stdout, stderr: read ends of its output; with a terminal only stdout.
+        console: the container's terminal once "started" has come.
         minder_pid: a child of this process.
     """
 
@@ -56,20 +64,76 @@ class Session:
     def receive(self) -> dict[str, Any] | None:
         """Wait for the next event; None when the minder has finished or died."""
         data, fd = handshake.receive(self.events)
-        if fd is not None:
-            self.console = fd
         if not data:
             return None
         event: dict[str, Any] = json.loads(data)
+        if fd is not None and event.get("terminal"):
+            self.console = fd
+        elif fd is not None:
+            self.stdin = fd
         return event
 
     def hang_up(self, fd: int) -> None:
         """Close an output and let the container see it closed, as in `run … | head`."""
-        stream = "stdout" if fd == self.stdout else "stderr"
-        with suppress(OSError):  # the minder has just ended
-            self.events.send(json.dumps({"hang_up": stream}).encode())
+        self._say(hang_up="stdout" if fd == self.stdout else "stderr")
         if fd != self.console:
             os.close(fd)
+
+    def close_stdin(self) -> None:
+        """Say that no more input comes from here."""
+        fd, self.stdin = self.stdin, -1
+        os.close(fd)
+        self._say(close_stdin=True)
+
+    def detach(self) -> None:
+        """Say that the container should go on without us."""
+        self._say(detach=True)
+
+    def close(self) -> None:
+        """Let go of the container without stopping it."""
+        self.events.close()
+        close_fds(self.stdin, self.stdout, self.stderr, self.console)
+
+    def _say(self, **request: object) -> None:
+        with suppress(OSError):  # the minder has just ended
+            self.events.send(json.dumps(request).encode())
+
+
+def attach(run_dir: str, *, streams: Sequence[str], with_input: bool) -> Session:
+    """Connect to the monitor of a container; its first event is "started".
+
+    Args:
+        streams: what to see, of "stdout" and "stderr"; () only hears of the end.
+        with_input: ask for its stdin too.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    events = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    try:
+        with short_path(run_dir, SOCKET_NAME) as path:
+            events.connect(path)
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in streams]
+        request = json.dumps({"attach": list(streams), "input": with_input}).encode()
+        handshake.send_all(events, request, [sink for _, sink in pipes])
+    except OSError:
+        events.close()
+        raise
+    close_fds(*(sink for _, sink in pipes))
+    sources = dict(zip(streams, (source for source, _ in pipes), strict=True))
+    return Session(
+        events=events, stdin=-1, stdout=sources.get("stdout", -1), stderr=sources.get("stderr", -1)
+    )
+
+
+@contextmanager
+def short_path(directory: str, name: str) -> Iterator[str]:
+    """Give a path for a socket in a directory however long that one's is (sun_path has 108 bytes)."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{name}"
+    finally:
+        os.close(fd)
 
 
 class Minder:
@@ -77,38 +141,53 @@ class Minder:
 
     Attributes:
         stdin, stdout, stderr: the container's own ends, closed here once it has them.
+        stdin_writer: the other end of stdin, for those who attach later; -1 without.
         output, error_output: write ends towards the command line; -1 when nobody watches.
     """
 
-    __slots__ = ("error_output", "events", "output", "stderr", "stdin", "stdout")
+    __slots__ = ("error_output", "events", "output", "stderr", "stdin", "stdin_writer", "stdout")
 
     def __init__(
-        self, *, events: socket, stdin: int, stdout: int, stderr: int, output: int, error_output: int
+        self, *, events: socket, stdin: int, stdin_writer: int, output: int, error_output: int
     ) -> None:
         self.events = events
         self.stdin = stdin
-        self.stdout = stdout
-        self.stderr = stderr
+        self.stdin_writer = stdin_writer
+        self.stdout = -1
+        self.stderr = -1
         self.output = output
         self.error_output = error_output
 
     def send(self, event: str, *, fd: int | None = None, **details: object) -> None:
         """Tell the command line; a command line that is gone misses nothing."""
-        with suppress(OSError):  # EPIPE: it was killed, or has detached
-            handshake.send(self.events, json.dumps({"event": event, **details}).encode(), fd)
+        send_event(self.events, event, fd=fd, **details)
 
     def receive_container(self) -> str:
         """Wait for the id of the container to start; "" when the command line has given up."""
         data, _ = handshake.receive(self.events)
         return data.decode()
 
-    def receive_hang_up(self) -> str:
-        """Return the stream whose reader has gone, "" when the command line itself has."""
-        data, _ = handshake.receive(self.events)
-        return str(json.loads(data)["hang_up"]) if data else ""
-
     def send_failure(self, error: RootlessError) -> None:
         self.send(FAILED, **handshake.failure_fields(error))
+
+
+def send_event(events: socket, event: str, *, fd: int | None = None, **details: object) -> None:
+    """Send one event; a receiver that is gone misses nothing."""
+    with suppress(OSError):  # EPIPE: it was killed, or has detached
+        handshake.send(events, json.dumps({"event": event, **details}).encode(), fd)
+
+
+def receive_request(events: socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """Return what a command line says, and the descriptors with it; None when it is gone."""
+    data, fds = handshake.receive_all(events)
+    try:
+        request = json.loads(data)
+    except ValueError:  # nothing, or nothing of ours
+        request = None
+    if isinstance(request, dict):
+        return request, fds
+    close_fds(*fds)
+    return None, []
 
 
 def failure_of(event: dict[str, Any] | None) -> RootlessError:

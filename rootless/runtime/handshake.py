@@ -30,6 +30,7 @@ PROCEED = b"P"
 READY = b"R"
 FAILED = b"F"
 MAX_MESSAGE_BYTES = 64 << 10
+MAX_FDS = 3
 _FIELD = 1500
 """Characters of each field: JSON makes up to 12 bytes of one."""
 
@@ -105,10 +106,16 @@ def failure_from(fields: dict[str, Any]) -> RuntimeSetupError:
 
 def send(sock: socket, message: bytes, fd: int | None = None) -> None:
     """Send one message, with a copy of a descriptor if given."""
-    if fd is None:
-        sock.send(message)
+    send_all(sock, message, [] if fd is None else [fd])
+
+
+def send_all(sock: socket, message: bytes, fds: list[int]) -> None:
+    """Send one message with copies of descriptors."""
+    if fds:
+        numbers = b"".join(fd.to_bytes(4, "little") for fd in fds)  # both ABIs are little endian
+        sock.sendmsg([message], [(SOL_SOCKET, SCM_RIGHTS, numbers)])
     else:
-        sock.sendmsg([message], [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, "little"))])  # both ABIs are
+        sock.send(message)
 
 
 def send_if_alive(sock: socket, message: bytes) -> None:
@@ -121,16 +128,26 @@ def send_if_alive(sock: socket, message: bytes) -> None:
 
 def receive(sock: socket) -> tuple[bytes, int | None]:
     """Wait for one message: (b"", None) at the end of the stream; a received descriptor is the caller's."""
+    message, fds = receive_all(sock)
+    for fd in fds[1:]:
+        os.close(fd)
+    return message, fds[0] if fds else None
+
+
+def receive_all(sock: socket) -> tuple[bytes, list[int]]:
+    """Wait for one message with up to MAX_FDS descriptors, which are the caller's; b"" is the end."""
     try:
-        message, ancillary, _, _ = sock.recvmsg(MAX_MESSAGE_BYTES, CMSG_LEN(4))
-    except ConnectionResetError:  # the peer died with our message unread
-        return b"", None
-    fd = None
+        message, ancillary, _, _ = sock.recvmsg(MAX_MESSAGE_BYTES, CMSG_LEN(4 * MAX_FDS))
+    except ConnectionResetError:
+        # The peer has closed with our message unread. That is told once, and before what it said last.
+        return receive_all(sock)
+    fds = []
     for level, kind, data in ancillary:
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            fd = int.from_bytes(data[:4], "little")
-            os.set_inheritable(fd, False)
-    return message, fd
+            fds += [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data) - 3, 4)]
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return message, fds
 
 
 def expect(sock: socket, wanted: bytes) -> None:

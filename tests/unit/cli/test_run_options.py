@@ -34,6 +34,17 @@ def image(**changes):
     return SimpleNamespace(**(fields | changes))
 
 
+MOUNTS = {
+    "id-of-data": (
+        Mount(kind="volume", source="v", target="/v"),
+        Mount(kind="volume", source="f" * 64, target="/anon", options=("anonymous",)),
+        Mount(kind="bind", source="/src", target="/b", read_only=True, propagation="rslave"),
+        Mount(kind="tmpfs", target="/t"),
+    ),
+    "id-of-other": (Mount(kind="volume", source="o", target="/v"),),
+}
+
+
 def spec(*words, config=None, name="web"):
     return spec_from_options(
         TABLE.parse(words),
@@ -50,6 +61,7 @@ def spec(*words, config=None, name="web"):
             read_file=FILES.__getitem__,
             find_container=lambda query: f"id-of-{query}",
             hostname_of=lambda id: f"host-{id}",
+            mounts_of=MOUNTS.__getitem__,
         ),
         now_ns=7,
     )
@@ -342,3 +354,34 @@ def test_option_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "latin").write_bytes(b"A=\xff")
     with pytest.raises(UsageError, match="not UTF-8"):
         run_options.read_option_file(str(tmp_path / "latin"))
+
+
+def inherited(*words, **options):
+    return {mount.target: mount for mount in spec(*words, "debian", "sh", **options).mounts}
+
+
+def test_volumes_from_takes_over_binds_and_volumes():
+    mounts = inherited("--volumes-from", "data")
+    assert set(mounts) == {"/v", "/anon", "/b"}
+    assert mounts["/v"] == Mount(kind="volume", source="v", target="/v", options=("nocopy",))
+    assert mounts["/anon"].options == ("anonymous", "nocopy")
+    assert mounts["/b"] == MOUNTS["id-of-data"][2]
+
+
+def test_volumes_from_can_be_read_only_and_never_makes_writable():
+    assert all(mount.read_only for mount in inherited("--volumes-from=data:ro").values())
+    assert inherited("--volumes-from=data:rw")["/b"].read_only
+    assert not inherited("--volumes-from=data:rw,z")["/v"].read_only
+
+
+def test_of_several_volumes_from_the_last_counts_and_the_users_own_before_all():
+    words = ("--volumes-from", "data", "--volumes-from", "other")
+    assert inherited(*words)["/v"].source == "o"
+    assert inherited(*words, "-v", "mine:/v")["/v"].source == "mine"
+    assert inherited(*words, config=image(volumes=("/v", "/w")))["/w"].options == ("anonymous",)
+    assert inherited(*words, config=image(volumes=("/v", "/w")))["/v"].source == "o"
+
+
+@pytest.mark.parametrize("text", ["", ":ro", "data:rx", "data:ro,rw"])
+def test_bad_volumes_from_is_refused(text):
+    assert "--volumes-from" in complaint("--volumes-from", text, "debian", "sh")

@@ -13,22 +13,27 @@ def parse(*words: str):
 
 
 def test_limits_are_taken_and_named_in_one_line() -> None:
-    parsed = parse("-m", "512m", "--cpus", "1.5", "--pids-limit=100")
+    parsed = parse("--blkio-weight=5", "--cpuset-mems", "0-1", "--device-read-bps=/dev/sda:1m")
     run_unsupported.check(parsed)
     assert run_unsupported.notices(parsed) == [
-        "not enforced on this container: --memory, --cpus, --pids-limit",
+        "not enforced on this container: --cpuset-mems, --blkio-weight, --device-read-bps",
     ]
 
 
+def test_limit_that_is_required_and_not_supported_is_refused() -> None:
+    with pytest.raises(UsageError, match="--blkio-weight"):
+        run_unsupported.check(parse("--blkio-weight=5", "--limits=require"))
+
+
 def test_words_for_no_limit_say_nothing() -> None:
-    parsed = parse("--pids-limit=-1", "--memory-swap=-1", "--oom-kill-disable=false", "--restart", "no")
+    parsed = parse("--blkio-weight=0", "--kernel-memory=-1", "--oom-kill-disable=false", "--restart", "no")
     run_unsupported.check(parsed)
     assert run_unsupported.notices(parsed) == []
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--memory", "much"), ("--cpus", "two"), ("--restart", "always"), ("--pid", "host")],
+    [("--memory", "much"), ("--cpus", "two"), ("--restart", "sometimes"), ("--pid", "host")],
 )
 def test_value_that_cannot_be_honoured_is_refused_by_name(option: str, value: str) -> None:
     with pytest.raises(UsageError) as caught:
