@@ -43,13 +43,14 @@ def store_unit(program: Sequence[str], *, path: str) -> str:
     """Return the unit that starts what restart policies keep up. Pure.
 
     At the end of the user's manager every process gets SIGTERM, and SIGKILL later: nothing is "stopped", so
-    that all come up again at the next boot.
+    that all come up again at the next boot. The dash keeps the unit, and what it runs, alive when one of
+    several containers cannot be started (man 5 systemd.service, "Command lines").
     """
     return _unit(
         "rootless",
         description="Containers with a restart policy",
         path=path,
-        service=[f"ExecStart={_command([*program, 'start', '--restartable'])}"],
+        service=[f"ExecStart=-{_command([*program, 'start', '--restartable'])}"],
     )
 
 

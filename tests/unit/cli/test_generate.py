@@ -33,7 +33,7 @@ def test_word_that_no_unit_can_hold_is_refused():
 
 def test_unit_of_the_store_starts_what_policies_keep_up():
     text = generate_systemd.store_unit(PROGRAM, path="/usr/bin:/home/me/$x/bin")
-    assert 'ExecStart="/opt/my tools/rootless" --root /srv/100%% start --restartable\n' in text
+    assert 'ExecStart=-"/opt/my tools/rootless" --root /srv/100%% start --restartable\n' in text
     assert "Environment=PATH=/usr/bin:/home/me/$x/bin\n" in text
     assert "ExecStop" not in text
     assert "WantedBy=default.target" in text
