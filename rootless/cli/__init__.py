@@ -65,7 +65,7 @@ GROUPS = {
     "container": (
         "Manage containers",
         {
-            **{verb: verb for verb in _CONTAINER_VERBS if verb in COMMANDS},
+            **{verb: verb for verb in _CONTAINER_VERBS},
             "inspect": "inspect --type container",
             "ls": "ps",
             "list": "ps",
