@@ -40,7 +40,7 @@ TABLE = Command(
 
 
 def main(argv: list[str], options: GlobalOptions) -> int:
-    from rootless.engine import events, modes, records
+    from rootless.engine import modes, records
     from rootless.engine.archive import Archivist
 
     parsed = TABLE.parse(argv)
@@ -60,7 +60,6 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         if source_name
         else _copy_in(archivist, source, target, parsed)
     )
-    events.record_container(paths, container, "archive-path" if source_name else "extract-to-dir")
     for note in report.notes:
         print(f"notice: {output.safe_text(note)}", file=sys.stderr)
     if "-" not in (source, target) and not parsed.flag("quiet") and os.isatty(1):

@@ -37,7 +37,7 @@ TABLE = Command(
 
 
 def main(argv: list[str], options: GlobalOptions) -> int:
-    from rootless.engine import events, modes, records
+    from rootless.engine import modes, records
     from rootless.engine.archive import Archivist
 
     parsed = TABLE.parse(argv)
@@ -49,7 +49,6 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     facts, chosen = modes.load_store_modes(paths)
     archivist = Archivist(paths, container, modes=chosen, facts=facts)
     report = _write_file(archivist, path) if path else archivist.export(1)
-    events.record_container(paths, container, "export")
     for note in report.notes:
         print(f"notice: {output.safe_text(note)}", file=sys.stderr)
     return 0

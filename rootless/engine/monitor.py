@@ -315,6 +315,8 @@ class _Monitor:
             return False
         except NotFound:  # removed by force
             return False
+        if oom_killed:
+            events.record_container(self._paths, self._container, "oom")
         events.record_container(self._paths, self._container, "die", exitCode=str(code))
         events.record_volumes(self._paths, self._container, "unmount")
         return again
