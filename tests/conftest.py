@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from rootless.runtime import systemd
+from rootless.runtime.cgroups import find_home
 from tests.helpers.images import Layout, busybox_layer, copy
 from tests.helpers.product import make_product
 from tests.helpers.registry import running_registry
@@ -104,6 +106,7 @@ def _available(word: str) -> bool:
     special = {
         "subid": _has_subids,
         "single": lambda: not _has_subids(),
+        "no-cgroup": lambda: find_home() is None and not systemd.is_there(),
         "fuse": lambda: os.access("/dev/fuse", os.R_OK | os.W_OK),
         "tun": lambda: os.access("/dev/net/tun", os.R_OK | os.W_OK),
         "wheels": lambda: any(CACHE.glob("wheels/*.whl")),

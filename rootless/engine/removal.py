@@ -28,6 +28,10 @@ def remove(paths: Paths, container: Container, *, mapping: IdMapping, with_volum
 
     hidden = records.hide(paths, container)
     connect.remove_run_dir(paths, container)
+    if container.state.cgroup:  # its monitor was killed
+        from rootless.runtime import cgroups
+
+        cgroups.remove(container.state.cgroup)
     events.record_container(paths, container, "destroy")
     doomed = [hidden]
     if with_volumes:

@@ -14,6 +14,9 @@ commands see the same mounts. What `without` may name:
                     (the policy of a default Docker container, tests/helpers/deny_userns.py)
     new-privileges  no_new_privs is set: set-id programs give nothing
 
+With `cgroup` the host has cgroup 2 alone, and gives the user a part of it: "own" puts commands into the top
+of that part, "leaf" into a cgroup below. Which controllers are there depends on the real host.
+
 `filesystems` mounts something new on a directory, owned by the user: "tmpfs:SIZE", "ramfs" (no xattrs),
 "overlay" (a kernel overlay cannot have its upper there), "readonly" (what is there now, read-only), "nosuid".
 """
@@ -35,20 +38,35 @@ if TYPE_CHECKING:
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DENY_USERNS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "deny_userns.py")
 _DEVICES = ("full", "fuse", "null", "ptmx", "pts", "random", "shm", "tty", "urandom", "zero", "net/tun")
+_CGROUP = "/sys/fs/cgroup/rootless-tests-{}"
+_REMOVE = "find $c -depth -type d -exec rmdir {} + 2>/dev/null"
 _SPECIAL = ("fuse", "new-privileges", "newuidmap", "newuidmap-suid", "tun", "userns")
 
 
 class Host:
     """A simulated host that is up: `argv` makes a command line, `run` runs one and returns its outcome."""
 
-    def __init__(self, user: str, holder_pid: int, *, without: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        user: str,
+        holder_pid: int,
+        *,
+        without: Sequence[str],
+        env: Mapping[str, str],
+        cgroup: str = "",
+    ) -> None:
         self.user = user
+        self.cgroup = _CGROUP.format(holder_pid) if cgroup else ""
+        self._place = {"own": self.cgroup, "leaf": f"{self.cgroup}/leaf"}.get(cgroup, "")
         self._pid = holder_pid
         self._without = without
         self._env = user_environment(user) | dict(env)
 
     def argv(self, *command: str) -> list[str]:
-        prefix = ["nsenter", "-t", str(self._pid), "-m", "--", "setpriv"]
+        prefix = ["nsenter", "-t", str(self._pid), "-m", "--"]
+        if self._place:
+            prefix += ["sh", "-c", f'echo $$ > {self._place}/cgroup.procs && exec "$@"', "sh"]
+        prefix.append("setpriv")
         if "new-privileges" in self._without:
             prefix.append("--no-new-privs")
         prefix += [
@@ -78,9 +96,15 @@ def simulated_host(
     without: Sequence[str] = (),
     filesystems: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
+    cgroup: str = "",
 ) -> Iterator[Host]:
     """Bring a simulated host up; it goes away with the block. See the module's docstring."""
-    script = "\n".join(["set -e", *_setup(user, without, filesystems or {}), "echo ready", "exec cat"])
+    lines = _setup(user, without, filesystems or {})
+    end = ["exec cat"]
+    if cgroup:
+        lines += _delegate(user)
+        end = ["cat; echo 1 > $c/cgroup.kill", f"while [ -d $c ]; do {_REMOVE} || sleep 0.02; done"]
+    script = "\n".join(["set -e", *lines, "echo ready", *end])
     holder = subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", script],
         stdin=subprocess.PIPE,
@@ -95,7 +119,7 @@ def simulated_host(
         if holder.stdout.readline() != "ready\n":
             raise RuntimeError(f"cannot simulate the host: {holder.stderr.read()}")
         try:
-            yield Host(user, holder.pid, without=without, env=env or {})
+            yield Host(user, holder.pid, without=without, env=env or {}, cgroup=cgroup)
         finally:
             holder.stdin.close()
 
@@ -170,6 +194,13 @@ def _bare_dev(missing: set[str]) -> list[str]:
         f"ln -s /proc/self/fd{tail} $new/{n}" for n, tail in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"))
     ]
     return [*lines, "mount --rbind $new /dev", "umount -l $new; rmdir $new"]
+
+
+def _delegate(user: str) -> list[str]:
+    return [
+        "umount -l -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup",
+        f"c={_CGROUP.format('$$')}; mkdir -p $c/leaf; chown -R {user} $c",
+    ]
 
 
 def _mount(user: str, path: str, kind: str) -> list[str]:
