@@ -1,10 +1,10 @@
-"""`rootless wait`: wait until containers have ended, and print their exit codes. Ring 1."""
+"""`rootless wait`: wait until containers have ended, or are as wanted; print their exit codes. Ring 1."""
 
 from __future__ import annotations
 
 from rootless.cli import several
-from rootless.cli.args import Command
-from rootless.engine import containers, records
+from rootless.cli.args import Command, Option
+from rootless.engine import conditions, records
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
@@ -13,9 +13,16 @@ if TYPE_CHECKING:
 
 TABLE = Command(
     "wait",
-    "CONTAINER [CONTAINER...]",
+    "[OPTIONS] CONTAINER [CONTAINER...]",
     "Block until one or more containers stop, then print their exit codes",
-    options=(),
+    options=(
+        Option(
+            "--condition",
+            default="not-running",
+            choices=conditions.CONDITIONS,
+            help=f"What to wait for ({', '.join(conditions.CONDITIONS)}); -1 is printed for what is no exit",
+        ),
+    ),
     min_positionals=1,
     completes="containers",
 )
@@ -27,6 +34,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     paths = find_paths(options.root)
 
     def wait(query: str) -> None:
-        print(containers.wait(paths, records.find(paths, query)), flush=True)
+        container = records.find(paths, query)
+        print(conditions.wait(paths, container, parsed.text("condition")), flush=True)
 
     return several.for_each(parsed.positionals, wait)

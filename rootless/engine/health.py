@@ -162,7 +162,7 @@ def status_of(container: Container) -> str:
 def save(container: Container, health: Health) -> None:
     """Replace what is known; on a full disk nothing is known rather than something old."""
     path = container.path(_FILE)
-    draft = container.path(f".{_FILE}.{os.getpid()}")
+    draft = container.path(f".{_FILE}.new")  # one process at a time writes it
     try:
         with open(draft, "w", encoding="utf-8") as file:
             json.dump(to_docker(health), file)

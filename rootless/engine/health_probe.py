@@ -13,7 +13,7 @@ import signal
 import time
 from contextlib import suppress
 
-from rootless.engine import events, health, records
+from rootless.engine import events, health, limits, records
 from rootless.engine import session as wire
 from rootless.engine.health import MAX_OUTPUT_BYTES, Health, Result
 from rootless.errors import NotFound, RootlessError
@@ -26,8 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless.engine.records import Container
     from rootless.model.host import IdMapping
+    from rootless.model.spec import ContainerSpec, Process
     from rootless.paths import Paths
-    from rootless.runtime.process_plan import ProcessPlan
 
 _CHUNK_BYTES = 64 << 10
 _MS = 1_000_000
@@ -50,56 +50,82 @@ def run(paths: Paths, container: Container, *, mapping: IdMapping, monitor: int)
     process.close_others(())
     ended = os.pidfd_open(container.state.pid)
     if procfs.is_alive(container.state.pid, container.state.pid_start):
-        _watch(paths, container, _plan(container, mapping), ended=ended)
+        _Prober(paths, container, mapping=mapping).watch(ended)
 
 
-def _watch(paths: Paths, container: Container, plan: ProcessPlan, *, ended: int) -> None:
-    """Check, judge and tell, until the container's first process has ended."""
-    check = container.spec.healthcheck
-    known = Health()
-    begin_ns = time.monotonic_ns()
-    while True:
-        pause_ns = health.pause_ns(known, check, age_ns=time.monotonic_ns() - begin_ns)
-        if _poll(-(-pause_ns // _MS), ended):
-            return
+class _Prober:
+    """The checks of one run of a container."""
+
+    def __init__(self, paths: Paths, container: Container, *, mapping: IdMapping) -> None:
+        self._paths = paths
+        self._container = container
+        self._confinement = limits.rejoin(container)
+        checked = self._confinement.apply_to(_process(container.spec))
+        self._plan = plan_process(checked, container.spec.security, mapping)
+
+    def watch(self, ended: int) -> None:
+        """Check, judge and tell, until the container's first process, a pidfd, has ended."""
+        check = self._container.spec.healthcheck
+        known = Health()
+        begin_ns = time.monotonic_ns()
+        while True:
+            pause_ns = health.pause_ns(known, check, age_ns=time.monotonic_ns() - begin_ns)
+            if _poll(-(-pause_ns // _MS), ended):
+                return
+            try:
+                if records.load(self._paths, self._container.spec.id).state.status != lifecycle.RUNNING:
+                    continue  # paused: what does not run cannot answer
+            except NotFound:
+                return
+            age_ns = time.monotonic_ns() - begin_ns
+            result = self._run(timeout_ns=check.timeout_ns)
+            if _poll(0, ended):
+                return
+            before, known = known, health.judge(known, result, check, age_ns=age_ns)
+            health.save(self._container, known)
+            if known.status != before.status:
+                events.record_container(self._paths, self._container, f"health_status: {known.status}")
+
+    def _run(self, *, timeout_ns: int) -> Result:
+        """Run the check to its end, or to the time-out; it dies with the container."""
+        start_ns = time.time_ns()
         try:
-            if records.load(paths, container.spec.id).state.status != lifecycle.RUNNING:
-                continue  # paused: what does not run cannot answer
-        except NotFound:
-            return
-        age_ns = time.monotonic_ns() - begin_ns
-        result = run_check(container, plan, timeout_ns=check.timeout_ns)
-        if _poll(0, ended):
-            return
-        before, known = known, health.judge(known, result, check, age_ns=age_ns)
-        health.save(container, known)
-        if known.status != before.status:
-            events.record_container(paths, container, f"health_status: {known.status}")
+            pid, source = self._launch()
+        except RootlessError as exc:
+            return Result(start_ns=start_ns, end_ns=time.time_ns(), exit_code=-1, output=exc.message)
+        output = Output(source)
+        is_over = _await_end(pid, output, timeout_ns=timeout_ns)
+        if not is_over:
+            kill_tree(pid)
+        code = wire.exit_code_of(os.waitpid(pid, 0)[1])
+        text = output.close()
+        if not is_over:
+            code = -1
+            text = f"Health check exceeded timeout ({timeout_ns / 1e9:g}s)" + (f": {text}" if text else "")
+        return Result(start_ns=start_ns, end_ns=time.time_ns(), exit_code=code, output=text)
 
-
-def run_check(container: Container, plan: ProcessPlan, *, timeout_ns: int) -> Result:
-    """Run the check in the container to its end, or to the time-out; it dies with the container."""
-    start_ns = time.time_ns()
-    source, sink = os.pipe2(os.O_CLOEXEC)
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        launched = join.start(container.state.pid, container.state.pid_start, plan, stdio=(null, sink, sink))
-        launched.proceed()
-    except RootlessError as exc:
-        os.close(source)
-        return Result(start_ns=start_ns, end_ns=time.time_ns(), exit_code=-1, output=exc.message)
-    finally:
-        wire.close_fds(null, sink)
-    output = Output(source)
-    is_over = _await_end(launched.pid, output, timeout_ns=timeout_ns)
-    if not is_over:
-        kill_tree(launched.pid)
-    code = wire.exit_code_of(os.waitpid(launched.pid, 0)[1])
-    text = output.close()
-    if not is_over:
-        code = -1
-        text = f"Health check exceeded timeout ({timeout_ns / 1e9:g}s)" + (f": {text}" if text else "")
-    return Result(start_ns=start_ns, end_ns=time.time_ns(), exit_code=code, output=text)
+    def _launch(self) -> tuple[int, int]:
+        """Start the check as `exec` would; returns its pid, and the read end of its output."""
+        state, confinement = self._container.state, self._confinement
+        source, sink = os.pipe2(os.O_CLOEXEC)
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with confinement:
+                launched = join.start(
+                    state.pid,
+                    state.pid_start,
+                    self._plan,
+                    stdio=(null, sink, sink),
+                    cgroup_fd=confinement.cgroup_fd,
+                )
+            confinement.hold(launched.pid)
+            launched.proceed()
+        except RootlessError:
+            os.close(source)
+            raise
+        finally:
+            wire.close_fds(null, sink)
+        return launched.pid, source
 
 
 class Output:
@@ -151,13 +177,11 @@ def kill_tree(pid: int) -> None:
             os.close(fd)
 
 
-def _plan(container: Container, mapping: IdMapping) -> ProcessPlan:
-    """Plan the check like a process of `exec`: the container's environment, user and directory."""
-    spec = container.spec
+def _process(spec: ContainerSpec) -> Process:
+    """Return what is run: with the container's environment, user and directory. Pure."""
     kind, *words = spec.healthcheck.test
     argv = tuple(words) if kind == "CMD" else (*_SHELL, words[0])
-    checked = spec.process.replace(argv=argv, tty=False, stdin=False)
-    return plan_process(checked, spec.security, mapping)
+    return spec.process.replace(argv=argv, tty=False, stdin=False)
 
 
 def _await_end(pid: int, output: Output, *, timeout_ns: int) -> bool:

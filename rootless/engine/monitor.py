@@ -17,10 +17,10 @@ import os
 import select
 import time
 
-from rootless.engine import connect, events, limits, records, removal, restarts, storage
+from rootless.engine import connect, events, health, limits, records, removal, restarts, storage
 from rootless.engine import session as wire
 from rootless.engine.audience import Audience
-from rootless.engine.logfile import LogWriter
+from rootless.engine.logfile import open_writer
 from rootless.engine.pump import Tap, pump
 from rootless.errors import EXIT_ENGINE, InternalError, NotFound, RootlessError, StateConflict
 from rootless.linux import procfs
@@ -92,6 +92,7 @@ class _Monitor:
             minder, directory=container.directory, closes_stdin=not container.spec.detached
         )
         self._listens = False
+        self._prober = 0
         self._restart_count = 0
         self.ran_s = 0.0
 
@@ -163,6 +164,7 @@ class _Monitor:
         self._launched.wait_ready()
         self._record_start()
         self._launched.proceed()
+        self._prober = health.start(self._paths, self._container, mapping=self._host.modes.mapping)
         self._announce()
 
     def _mind(self) -> bool:
@@ -175,7 +177,7 @@ class _Monitor:
         pid = self._launched.pid
         begin = time.monotonic()
         pidfd = os.pidfd_open(pid)
-        log = LogWriter(self._container.path("log.json"))
+        log = open_writer(self._container.directory, self._container.spec)
         pump(self._taps, log, pidfd=pidfd, audience=self._audience)
         os.close(pidfd)
         log.close()
@@ -202,7 +204,9 @@ class _Monitor:
         self._audience.fail(error)
 
     def _release(self) -> bool:
-        """Remove the container's cgroup; True when the kernel has killed for want of memory."""
+        """End the prober and remove the cgroup; True when the kernel has killed for want of memory."""
+        health.stop(self._prober)
+        self._prober = 0
         confinement, self._confinement = self._confinement, None
         return confinement is not None and confinement.end()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rootless.engine.audience import Audience
     from rootless.engine.backlog import Backlog
-    from rootless.engine.logfile import LogWriter
+    from rootless.engine.logfile import Log
 
 _CHUNK_BYTES = 64 << 10
 _LINGER_S = 2.0
@@ -106,7 +106,7 @@ class Tap:
         self.watchers: list[Watcher] = []
         os.set_blocking(source, False)
 
-    def read(self, log: LogWriter) -> int:
+    def read(self, log: Log) -> int:
         """Read once; returns how many bytes, 0 when there are none now. Closes itself at the end."""
         try:
             data = os.read(self.source, _CHUNK_BYTES)
@@ -129,7 +129,7 @@ class Tap:
             self.source = -1
 
 
-def pump(taps: Sequence[Tap], log: LogWriter, *, pidfd: int, audience: Audience) -> None:
+def pump(taps: Sequence[Tap], log: Log, *, pidfd: int, audience: Audience) -> None:
     """Run until the container has ended and its output has been read; `deliver` does the rest.
 
     Args:
@@ -183,7 +183,7 @@ def _behind(taps: Iterable[Tap]) -> dict[int, Watcher]:
     return {w.target: w for tap in taps for w in tap.watchers if w.target >= 0 and w.backlog}
 
 
-def _read_last(taps: Iterable[Tap], log: LogWriter) -> None:
+def _read_last(taps: Iterable[Tap], log: Log) -> None:
     """Read what the pipes and the terminal still hold, and close them."""
     deadline = time.monotonic() + _LINGER_S
     left = {tap.source: _LAST_BYTES for tap in taps if tap.source >= 0}
