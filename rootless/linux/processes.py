@@ -8,7 +8,6 @@ pid_namespaces), or when it was put there from outside, as `exec` does: then its
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from rootless.linux import procfs
 
@@ -96,18 +95,25 @@ def read_all() -> dict[int, Process]:
     table = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with suppress(OSError, ValueError, IndexError):  # it has just ended
+            try:
                 table[int(name)] = Process(procfs.read(f"/proc/{name}/stat"))
+            except (OSError, ValueError, IndexError):
+                continue  # it has just ended
     return table
 
 
 def thread_states(pid: int) -> str:
     """Return one letter for each thread of a process: "T" is stopped (man 5 proc_pid_stat); "" for none."""
     states = ""
-    with suppress(OSError):  # it has just ended
-        for name in os.listdir(f"/proc/{pid}/task"):
-            with suppress(OSError, ValueError):
-                states += procfs.parse_parent(procfs.read(f"/proc/{pid}/task/{name}/stat"))[0].decode()
+    try:
+        names = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return ""  # it has just ended
+    for name in names:
+        try:
+            states += procfs.parse_parent(procfs.read(f"/proc/{pid}/task/{name}/stat"))[0].decode()
+        except (OSError, ValueError):
+            continue
     return states
 
 
