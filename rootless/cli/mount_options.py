@@ -10,10 +10,9 @@ import os
 
 from rootless.cli.args import bad_value, parse_bool
 from rootless.cli.values import parse_size
-from rootless.engine.volumes import ANONYMOUS
 from rootless.errors import UsageError
 from rootless.model.names import check_name, new_id
-from rootless.model.spec import Mount
+from rootless.model.spec import ANONYMOUS, Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from rootless.engine import volumes
 from rootless.engine.logfile import timestamp
 from rootless.model import lifecycle
+from rootless.model.spec import ANONYMOUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def _config(spec: ContainerSpec) -> dict[str, Any]:
         "Env": list(process.env),
         "Cmd": list(process.argv[spec.entrypoint_length :]),
         "Image": spec.image,
-        "Volumes": {m.target: {} for m in spec.mounts if volumes.ANONYMOUS in m.options} or None,
+        "Volumes": {m.target: {} for m in spec.mounts if m.is_anonymous} or None,
         "WorkingDir": process.cwd,
         "Entrypoint": entrypoint or None,
         "Labels": label_map(spec.labels),
@@ -280,7 +281,7 @@ def _graph_driver(container: Container) -> dict[str, Any]:
 
 
 def _is_bind(mount: Mount) -> bool:
-    return mount.kind != "tmpfs" and volumes.ANONYMOUS not in mount.options
+    return mount.kind != "tmpfs" and not mount.is_anonymous
 
 
 def _bind(mount: Mount) -> str:
@@ -298,7 +299,7 @@ def _mount(paths: Paths, mount: Mount) -> dict[str, Any]:
         **named,
         "Source": volumes.data_directory(paths, mount.source) if is_volume else mount.source,
         "Destination": mount.target,
-        "Mode": ",".join(o for o in mount.options if o != volumes.ANONYMOUS),
+        "Mode": ",".join(o for o in mount.options if o != ANONYMOUS),
         "RW": not mount.read_only,
         "Propagation": "" if is_volume else mount.propagation,
     }

@@ -58,7 +58,7 @@ def hide_unused(paths: Paths, *, wanted: Callable[[Volume], bool]) -> list[tuple
 
 def hide_anonymous(paths: Paths, spec: ContainerSpec) -> list[str]:
     """Make the anonymous volumes of a container that is gone vanish, unless others use them too."""
-    names = {m.source for m in spec.mounts if m.kind == "volume" and volumes.ANONYMOUS in m.options}
+    names = {mount.source for mount in spec.mounts if mount.is_anonymous}
     if not names:
         return []
     return [left for _, left in hide_unused(paths, wanted=lambda volume: volume.name in names)]

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from rootless.model.spec import ContainerSpec
     from rootless.paths import Paths
 
-ANONYMOUS = "anonymous"
-"""Mount option that marks a volume made for one container: `rm -v` and --rm remove it."""
-
 
 class Volume(Value):
     """A volume as recorded in volume.json.
@@ -144,8 +141,8 @@ def ensure_all(paths: Paths, spec: ContainerSpec) -> None:
     """
     for mount in spec.mounts:
         if mount.kind == "volume":
-            anonymous = ANONYMOUS in mount.options
-            create(paths, Volume(name=mount.source, anonymous=anonymous, created_ns=time.time_ns()))
+            now_ns = time.time_ns()
+            create(paths, Volume(name=mount.source, anonymous=mount.is_anonymous, created_ns=now_ns))
 
 
 @contextmanager

@@ -10,6 +10,10 @@ from rootless.model.policy import Healthcheck, Limits, LogConfig, RestartPolicy
 from rootless.model.value import Value
 
 
+ANONYMOUS = "anonymous"
+"""Option of a mount whose volume was made for one container: `rm -v` and --rm remove it."""
+
+
 class Mount(Value):
     """One entry of -v, --mount or --tmpfs.
 
@@ -42,6 +46,10 @@ class Mount(Value):
         self.propagation = propagation
         self.options = options
         self.create_source = create_source
+
+    @property
+    def is_anonymous(self) -> bool:
+        return ANONYMOUS in self.options
 
 
 class Port(Value):
