@@ -9,7 +9,6 @@ from __future__ import annotations
 from rootless.model.policy import Healthcheck, Limits, LogConfig, RestartPolicy
 from rootless.model.value import Value
 
-
 ANONYMOUS = "anonymous"
 """Option of a mount whose volume was made for one container: `rm -v` and --rm remove it."""
 
