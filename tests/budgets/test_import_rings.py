@@ -40,7 +40,21 @@ RING_0_MODULES = modules(
 )
 RING_1_MODULES = modules(
     *(f"rootless/cli/{verb}.py" for verb in ("run", "exec", "ps", "logs", "stop", "rm")),
-    *(f"rootless/cli/{verb}.py" for verb in ("events", "inspect", "port", "rename", "volume_ls")),
+    *(
+        f"rootless/cli/{verb}.py"
+        for verb in (
+            "events",
+            "inspect",
+            "pause",
+            "port",
+            "rename",
+            "stats",
+            "top",
+            "unpause",
+            "update",
+            "volume_ls",
+        )
+    ),
     "rootless/cli/args.py",
     "rootless/cli/groups.py",
     "rootless/model/*.py",
