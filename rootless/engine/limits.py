@@ -300,10 +300,9 @@ def write_settings(cgroup: str, values: Iterable[Setting]) -> list[str]:
 def refusal(options: Sequence[str]) -> HostUnsupported:
     """Return the error for limits that are required and cannot be enforced."""
     from rootless.engine import remedies  # text that only a failure needs
-    from rootless.runtime.cgroups import find_home
+    from rootless.runtime.cgroups import available
 
-    home = find_home()
-    given = " ".join(sorted(home.controllers)) if home is not None else ""
+    given = " ".join(sorted(available()))
     what = f"only {given} is" if given else "no cgroup controller is"
     return HostUnsupported(
         f"cannot enforce {', '.join(options)}: {what} delegated to this user",

@@ -145,6 +145,19 @@ def ask_for_home(container_id: str) -> Home | None:
     return find_home()
 
 
+def available() -> frozenset[str]:
+    """Return the controllers that containers of this user can have, here or through the user's systemd."""
+    home = find_home()
+    if home is not None:
+        return home.controllers
+    from rootless.runtime import systemd
+
+    if not systemd.is_there():
+        return frozenset()
+    directory = cgroups.find_directory(systemd.manager_cgroup(), cgroups.read_mounts())
+    return cgroups.parse_words(cgroups.read_text(directory, "cgroup.controllers"))
+
+
 def enter_scope(cgroup: str) -> bool:
     """Move this process next to a container in a scope, so that it may put others into its cgroup."""
     from rootless.runtime import systemd

@@ -13,7 +13,7 @@ import signal
 
 from rootless.linux import calls, cgroups, const, mountinfo
 from rootless.model.value import Value
-from rootless.runtime.cgroups import find_home
+from rootless.runtime.cgroups import available
 
 _NETWORK_FILE_SYSTEMS = frozenset(
     (
@@ -133,8 +133,7 @@ def _cgroups() -> tuple[str, tuple[str, ...]]:
         version = cgroups.find_version(cgroups.read_mounts())
     except (OSError, ValueError):
         return "none", ()
-    home = find_home()
-    return version, () if home is None else tuple(sorted(home.controllers))
+    return version, tuple(sorted(available()))
 
 
 def _landlock() -> int:

@@ -137,17 +137,16 @@ def make_call(member: str, signature: str, body: bytes) -> bytes:
     return bytes(message.data) + body
 
 
-def read_strings(body: bytes) -> list[str]:
-    """Return the strings of a body of numbers and strings: of an error, or of a signal "uoss". Pure."""
-    found, place = [], 0
+def read_strings(body: bytes, start: int = 0) -> list[str]:
+    """Return the strings of a body from `start` on, up to what is none. Pure."""
+    found, place = [], start
     while place + 4 <= len(body):
         (length,) = struct.unpack_from("<I", body, place)
         end = place + 4 + length
-        if end < len(body) and body[end] == 0 and (length or end + 1 == len(body)):
-            found.append(body[place + 4 : end].decode(errors="replace"))
-            place = end + 1 + -(end + 1) % 4
-        else:
-            place += 4
+        if body[end : end + 1] != b"\0":
+            break
+        found.append(body[place + 4 : end].decode(errors="replace"))
+        place = end + 1 + -(end + 1) % 4
     return found
 
 
@@ -187,7 +186,7 @@ class _Manager:
         deadline = time.monotonic() + _TIMEOUT_S
         while time.monotonic() < deadline:
             kind, body = self._receive()
-            strings = read_strings(body) if kind == _SIGNAL else []
+            strings = read_strings(body, 4) if kind == _SIGNAL else []
             if strings[1:2] == [unit]:
                 if strings[2:] != ["done"]:
                     raise PermissionError(f"the user's systemd could not start {unit}: {strings[2:]}")
