@@ -126,14 +126,15 @@ class LogWriter(Log):
         if self._fd < 0 and not self._open():
             self.lost_bytes += len(entries)
             return
-        while entries:
+        start = 0
+        while start < len(entries):
             if self._max_size and self._size >= self._max_size:
                 self._rotate()
-            cut = len(entries)
+            end = len(entries)
             if self._max_size > self._size:
-                cut = entries.find(b"\n", self._max_size - self._size - 1) + 1 or cut
-            self._write(entries[:cut])
-            entries = entries[cut:]
+                end = entries.find(b"\n", start + self._max_size - self._size - 1) + 1 or end
+            self._write(entries[start:end])
+            start = end
 
     def _write(self, entries: bytes) -> None:
         if self._torn:  # what a killed writer or a full disk has cut off stays a line of its own

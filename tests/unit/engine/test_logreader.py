@@ -2,8 +2,11 @@
 
 import os
 import select
+import tempfile
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rootless.engine.logfile import LogWriter
 from rootless.engine.logformat import FORMATS
@@ -43,6 +46,35 @@ def test_a_reader_that_keeps_up_sees_every_line_once(path, max_files, pace):
     assert seen == [f"{n}\n" for n in range(len(seen))]
     assert len(seen) >= 210
     writer.close()
+
+
+@given(
+    steps=st.lists(st.sampled_from(("read", "restart", "kill", 1, 2, 30)), max_size=40),
+    max_size_bytes=st.sampled_from((0, 1, 100, 1000)),
+)
+@settings(max_examples=40)
+def test_whatever_happens_every_line_is_seen_once(steps, max_size_bytes):
+    """Writes of some lines, writers that end or are killed, and a reader who looks now and then."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "log")
+        writer = make_writer(path, max_files=1000, max_size_bytes=max_size_bytes)
+        written, seen = 0, []
+        with LogReader(path, max_files=1000) as reader:
+            for step in steps:
+                if step == "read":
+                    seen += take(reader)
+                elif isinstance(step, int):
+                    write(writer, *range(written, written + step))
+                    written += step
+                else:
+                    writer.close()
+                    if step == "kill":
+                        with open(path, "ab") as file:
+                            file.write(b"2026-01-02T03:04")
+                    writer = make_writer(path, max_files=1000, max_size_bytes=max_size_bytes)
+            seen += take(reader)
+        writer.close()
+    assert seen == [f"{n}\n" for n in range(written)]
 
 
 def test_a_reader_that_fell_behind_goes_on_with_what_is_left(path):
