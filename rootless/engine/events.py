@@ -105,7 +105,8 @@ def _append(paths: Paths, line: bytes) -> None:
             if size is None or (size >= MAX_BYTES and _rotate(fd, paths)):
                 continue
             if size and os.pread(fd, 1, size - 1) != b"\n":
-                line = b"\n" + line  # a disk that was full took half an event
+                # A disk that was full took half an event; or a write is under way, and the line will be blank.
+                line = b"\n" + line
             os.write(fd, line)
             return
         finally:

@@ -27,7 +27,7 @@ def paths(tmp_path: Path) -> Paths:
 
 def read(path: str) -> list[dict[str, Any]]:
     with open(path) as file:
-        return [json.loads(line) for line in file]
+        return [json.loads(line) for line in file if line != "\n"]
 
 
 def emit(paths: Paths, count: int, *, size: int = 0) -> None:
