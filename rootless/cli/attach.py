@@ -49,7 +49,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
             reference="not-running",
         )
     process = process.replace(stdin=process.stdin and not parsed.flag("no-stdin"))
-    foreground.check_terminal(process)
+    foreground.check_terminal(tty=process.tty, stdin=process.stdin)
     session = _connect(paths, container, with_input=process.stdin)
     events.record_container(paths, container, "attach")
     return foreground.attend(

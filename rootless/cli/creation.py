@@ -41,7 +41,6 @@ def create(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key:
             _warn_of_platform(image.config.platform)
         for attempt in range(_NAME_ATTEMPTS):
             spec = _make_spec(paths, parsed, image)
-            foreground.check_terminal(spec.process)
             spec = spec.replace(process=foreground.with_window_size(spec.process))
             try:
                 records.create(paths, spec)

@@ -37,7 +37,8 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         raise _not_running(container)
     detached = parsed.flag("detach")
     process = _make_process(paths, parsed, container.spec)
-    foreground.check_terminal(process, detached=detached)
+    if not detached:
+        foreground.check_terminal(tty=process.tty, stdin=process.stdin)
     process = foreground.with_window_size(process)
     _, mode = modes.load_modes(paths)
     security = container.spec.security.replace(

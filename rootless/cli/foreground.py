@@ -47,13 +47,13 @@ def warn_of_logout(paths: Paths) -> None:
         notice_once(paths, text)
 
 
-def check_terminal(process: Process, *, detached: bool = False) -> None:
+def check_terminal(*, tty: bool, stdin: bool) -> None:
     """Refuse -t with -i when stdin is no terminal, as Docker does.
 
     Raises:
         UsageError: the input device is not a TTY.
     """
-    if process.tty and process.stdin and not detached and not terminal.is_terminal():
+    if tty and stdin and not terminal.is_terminal():
         raise UsageError("the input device is not a TTY", hint="leave out -t where stdin is a pipe or a file")
 
 

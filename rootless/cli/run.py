@@ -32,6 +32,8 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     from rootless.cli import creation, foreground
     from rootless.engine import removal
 
+    if not parsed.flag("detach"):
+        foreground.check_terminal(tty=parsed.flag("tty"), stdin=parsed.flag("interactive"))
     removal.sweep(paths, mapping=mode.mapping)
     spec = creation.create(paths, parsed, options, mapping_key=mode.mapping.key)
     for text in mode.notices:

@@ -56,7 +56,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         process = container.spec.process.replace(
             stdin=container.spec.process.stdin and parsed.flag("interactive")
         )
-        foreground.check_terminal(process)
+        foreground.check_terminal(tty=process.tty, stdin=process.stdin)
         session = start(paths, container, options, watched=True)
         return foreground.attend(
             session, process, forward_signals=True, detach_keys=run_options.detach_keys(parsed)

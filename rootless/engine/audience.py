@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from rootless.engine import session as wire
 from rootless.engine.backlog import Backlog
-from rootless.engine.pump import Watcher, deliver, is_delivered
+from rootless.engine.pump import Watcher, flush, wait_and_flush
 from rootless.runtime.handshake import failure_fields
 
 TYPE_CHECKING = False
@@ -57,11 +57,18 @@ class Client:
     def send(self, event: str, *, fd: int | None = None, **details: Any) -> None:
         wire.send_event(self.events, event, fd=fd, **details)
 
+    @property
+    def is_behind(self) -> bool:
+        return any(watcher.is_behind for watcher in self.watchers.values())
+
+    def close_watchers(self) -> None:
+        for watcher in self.watchers.values():
+            watcher.close()
+
     def close(self) -> None:
         self.events.close()
         wire.close_fds(*self.outputs.values())
-        for watcher in self.watchers.values():
-            watcher.close()
+        self.close_watchers()
 
 
 class Audience:
@@ -132,19 +139,21 @@ class Audience:
         self.tell(wire.FAILED, **failure_fields(error))
 
     def end(self, code: int, *, restarting: bool) -> None:
-        """Tell all clients of the run's end after their last byte, without waiting for those that are slow.
+        """Tell every client of the run's end after its last byte, without waiting for those that are slow.
 
         The starter's socket stays open: its end says that removal is done.
         """
         self.close_stdin()
-        if is_delivered(self._taps):
-            self.tell(wire.EXITED, code=code, restarting=restarting)
-        else:
-            self._deliver_apart(code, restarting=restarting)
+        flush(self._taps)
+        behind = [client for client in self._clients if client.is_behind]
+        for client in self._clients:
+            if client not in behind:
+                client.send(wire.EXITED, code=code, restarting=restarting)
+        if behind:
+            self._deliver_apart(behind, code, restarting=restarting)
         for client in self._clients[:]:
             if client.is_starter and not restarting:
-                for watcher in client.watchers.values():
-                    watcher.close()
+                client.close_watchers()
             else:
                 self._drop(client)
         self._taps, self._pid = (), 0
@@ -207,7 +216,7 @@ class Audience:
         self._clients.remove(client)
         client.close()
 
-    def _deliver_apart(self, code: int, *, restarting: bool) -> None:
+    def _deliver_apart(self, behind: list[Client], code: int, *, restarting: bool) -> None:
         """Leave the rest to a process of its own: the container's end must not wait for a reader.
 
         A grandchild, so that nobody has to wait for it.
@@ -220,8 +229,15 @@ class Audience:
             if os.fork() == 0:
                 if self._listener is not None:
                     self._listener.close()
-                deliver(self._taps)
-                self.tell(wire.EXITED, code=code, restarting=restarting)
+                for client in self._clients:
+                    if client not in behind:
+                        client.close()
+                while behind:
+                    wait_and_flush(self._taps)
+                    for client in [client for client in behind if not client.is_behind]:
+                        client.send(wire.EXITED, code=code, restarting=restarting)
+                        client.close()
+                        behind.remove(client)
         finally:
             os._exit(0)
 

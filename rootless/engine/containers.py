@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from rootless.paths import Paths
 
 KILL_GRACE_S = 30
-"""How long a killed container and its monitor may take to be gone; the kernel needs milliseconds, but seconds
-for ten thousands of processes, and for ever where a file system hangs."""
+"""How long a killed container may take to be gone; the kernel needs milliseconds, but seconds for ten
+thousands of processes, and for ever where a file system hangs."""
+_RECORD_GRACE_S = 5
+"""How long its monitor may then take to record that."""
 
 
 def stop(
@@ -153,7 +155,7 @@ def wait_recorded(container: Container) -> None:
     """Wait until the monitor of a container that has ended has written its record and is gone."""
     fd = _open_process(container.state.monitor_pid, container.state.monitor_start)
     if fd >= 0:
-        _wait_gone(fd, KILL_GRACE_S)
+        _wait_gone(fd, _RECORD_GRACE_S)
         os.close(fd)
 
 

@@ -52,6 +52,10 @@ class Watcher:
         os.set_blocking(target, False)
 
     @property
+    def is_behind(self) -> bool:
+        return self.target >= 0 and len(self.backlog) > 0
+
+    @property
     def holds_back(self) -> bool:
         return self.is_patient and self.backlog.is_full
 
@@ -130,7 +134,7 @@ class Tap:
 
 
 def pump(taps: Sequence[Tap], log: Log, *, pidfd: int, audience: Audience) -> None:
-    """Run until the container has ended and its output has been read; `deliver` does the rest.
+    """Run until the container has ended and its output has been read; `flush` does the rest.
 
     Args:
         taps: their sources are closed when this returns.
@@ -160,27 +164,25 @@ def pump(taps: Sequence[Tap], log: Log, *, pidfd: int, audience: Audience) -> No
     _read_last(taps, log)
 
 
-def is_delivered(taps: Iterable[Tap]) -> bool:
-    """Hand over what is taken at once; True when nothing is left."""
-    behind = _behind(taps)
-    for watcher in behind.values():
+def flush(taps: Iterable[Tap]) -> None:
+    """Hand over what watchers take at once."""
+    for watcher in _behind(taps).values():
         watcher.flush()
-    return not _behind(taps)
 
 
-def deliver(taps: Sequence[Tap]) -> None:
-    """Hand over all that is left, however slow the watchers are."""
-    while behind := _behind(taps):
-        poller = select.poll()
-        for target in behind:
-            poller.register(target, select.POLLOUT)
-        for target, _ in poller.poll():
-            behind[target].flush()
+def wait_and_flush(taps: Iterable[Tap]) -> None:
+    """Wait for a watcher that is behind, and hand over what it takes."""
+    behind = _behind(taps)
+    poller = select.poll()
+    for target in behind:
+        poller.register(target, select.POLLOUT)
+    for target, _ in poller.poll():
+        behind[target].flush()
 
 
 def _behind(taps: Iterable[Tap]) -> dict[int, Watcher]:
     """Return the watchers that have a backlog, by their descriptors."""
-    return {w.target: w for tap in taps for w in tap.watchers if w.target >= 0 and w.backlog}
+    return {w.target: w for tap in taps for w in tap.watchers if w.is_behind}
 
 
 def _read_last(taps: Iterable[Tap], log: Log) -> None:

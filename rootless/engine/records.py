@@ -191,8 +191,13 @@ def locked(paths: Paths, container: Container) -> Iterator[None]:
     Raises:
         NotFound: it has been removed.
     """
-    with _lock(_lock_path(paths, container.spec.id)):
-        container.spec, container.state = _read_records(container.directory)
+    path = _lock_path(paths, container.spec.id)
+    with _lock(path):
+        try:
+            container.spec, container.state = _read_records(container.directory)
+        except NotFound:
+            _drop_lock(path)
+            raise
         yield
 
 
@@ -296,11 +301,10 @@ def hide(paths: Paths, container: Container) -> str:
         _check_removable(observe(container))
         try:
             os.rename(container.directory, hidden)
+            _release_name(paths, container.spec)
         except FileNotFoundError:
-            return hidden
-        _release_name(paths, container.spec)
-        with suppress(FileNotFoundError):  # who still waits for the lock finds no container
-            os.unlink(lock_path)
+            pass
+        _drop_lock(lock_path)
     return hidden
 
 
@@ -314,6 +318,12 @@ def list_leftovers(paths: Paths) -> list[str]:
         return []
     with _names_lock(paths):  # no draft is in the making while we hold it
         return [path for n in names if os.path.isdir(path := os.path.join(paths.containers, n))]
+
+
+def _drop_lock(path: str) -> None:
+    """Remove the lock of a container that is gone: who still waits for it finds no container either."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _check_removable(container: Container) -> None:
