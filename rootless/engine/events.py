@@ -105,7 +105,7 @@ def _append(paths: Paths, line: bytes) -> None:
             if size is None or (size >= MAX_BYTES and _rotate(fd, paths)):
                 continue
             if size and os.pread(fd, 1, size - 1) != b"\n":
-                # A disk that was full took half an event; or a write is under way, and the line will be blank.
+                # A full disk took half an event; or a write is under way, and there will be a blank line.
                 line = b"\n" + line
             os.write(fd, line)
             return
