@@ -68,3 +68,20 @@ def test_pull_settles_what_a_killed_process_left(fresh_product: Product, busybox
     fresh_product.run("pull", "-q", busybox_ref)
     wait_settled(snapshot)
     assert snapshot.stat().st_ino == inode, "a snapshot of this boot was made again"
+
+
+def test_layer_lost_in_a_power_cut_is_fetched_again_by_run(fresh_product: Product, busybox_ref: str) -> None:
+    fresh_product.run("pull", "-q", busybox_ref)
+    snapshot = the_snapshot(fresh_product)
+    wait_settled(snapshot)
+    tear(snapshot)
+    mark(snapshot, OTHER_BOOT)
+    layer = max((fresh_product.store / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    layer.chmod(0o644)
+    layer.write_bytes(b"")
+    result = fresh_product.run(
+        "run", "--rm", "--network=none", "--tls-verify=false", busybox_ref, "echo", "whole"
+    )
+    assert result.out == "whole\n"
+    assert "are lost, pulling it again" in result.err
+    assert layer.stat().st_size > 0
