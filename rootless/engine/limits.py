@@ -276,7 +276,7 @@ def rejoin(container: Container) -> Confinement:
             text = "this process is not held to the limits of the container: it may not join its cgroup"
     missing = [s.option for s in settings(spec.limits) if s.option and not _has(cgroup, s.file)]
     return Confinement(
-        cgroup=cgroup,
+        cgroup=_leaf(cgroup, container.state.pid) if cgroup else "",
         made=None,
         substitutes=_substitutes(spec, missing),
         score=spec.limits.oom_score_adj,
@@ -350,6 +350,15 @@ def _can_have_score(score: int) -> bool:
     except PermissionError:
         return False
     return True
+
+
+def _leaf(cgroup: str, first: int) -> str:
+    """Return the cgroup of a container's first process, which a further one is to join.
+
+    An engine in the container may have divided the container's own: that holds no processes then.
+    """
+    own = cgroups.own_directory(str(first))
+    return own if own.startswith(f"{cgroup}/") else cgroup
 
 
 def _has(cgroup: str, file: str) -> bool:

@@ -129,3 +129,16 @@ def test_every_setting_can_be_lifted() -> None:
     )
     lifted = limits.changed_settings(everything, Limits())
     assert [s.file for s in lifted] == [s.file for s in settings(everything)]
+
+
+@pytest.mark.parametrize(
+    ("events", "killed"), [("oom 3\noom_kill 1\n", True), ("oom_kill 0\n", False), (None, False)]
+)
+def test_kill_for_want_of_memory_is_known_at_the_end(tmp_path, events: str | None, killed: bool) -> None:
+    if events is not None:
+        (tmp_path / "memory.events").write_text(events)
+    held = limits.Confinement(
+        cgroup=str(tmp_path), made=None, substitutes=limits.Substitutes(), score=None, notice=""
+    )
+    assert held.end() is killed
+    assert held.end() is False
