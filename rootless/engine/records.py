@@ -10,12 +10,11 @@ Rules:
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 from contextlib import contextmanager, suppress
 
-from rootless.engine import events
+from rootless.engine import events, jsonfile
 from rootless.errors import InternalError, NotFound, StateConflict
 from rootless.linux import procfs
 from rootless.model import lifecycle
@@ -67,8 +66,8 @@ def create(paths: Paths, spec: ContainerSpec) -> Container:
         os.makedirs(draft)  # under the lock: a draft that anybody else sees is a dead one (list_leftovers)
         try:
             _claim_name(paths, spec)
-            _write(draft, "spec.json", _versioned(spec), durable=not spec.auto_remove)
-            _write(draft, "state.json", state.to_json(), durable=not spec.auto_remove)
+            jsonfile.replace(draft, "spec.json", _versioned(spec), durable=not spec.auto_remove)
+            jsonfile.replace(draft, "state.json", state.to_json(), durable=not spec.auto_remove)
             os.rename(draft, directory)
         except BaseException:
             _discard_draft(paths, spec, draft)
@@ -92,8 +91,8 @@ def _read_records(directory: str) -> tuple[ContainerSpec, ContainerState]:
     container_id = os.path.basename(directory)
     try:
         return (
-            ContainerSpec.from_json(_check_version(_read(directory, "spec.json"), directory)),
-            ContainerState.from_json(_read(directory, "state.json")),
+            ContainerSpec.from_json(_check_version(jsonfile.read(directory, "spec.json"), directory)),
+            ContainerState.from_json(jsonfile.read(directory, "state.json")),
         )
     except FileNotFoundError as exc:
         raise NotFound(f"no such container: {container_id}", reference="no-such-container") from exc
@@ -158,11 +157,11 @@ def save_state(container: Container, **changes: object) -> None:
     state = container.state.replace(**changes)
     durable = not container.spec.auto_remove
     try:
-        _write(container.directory, "state.json", state.to_json(), durable=durable)
+        jsonfile.replace(container.directory, "state.json", state.to_json(), durable=durable)
     except OSError as exc:
         if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        _overwrite(container.directory, "state.json", state.to_json())
+        jsonfile.overwrite(container.directory, "state.json", state.to_json())
     container.state = state
 
 
@@ -203,7 +202,7 @@ def locked(paths: Paths, container: Container) -> Iterator[None]:
 
 def save_spec(container: Container, spec: ContainerSpec) -> None:
     """Replace the container's specification; the caller holds its lock."""
-    _write(container.directory, "spec.json", _versioned(spec), durable=not spec.auto_remove)
+    jsonfile.replace(container.directory, "spec.json", _versioned(spec), durable=not spec.auto_remove)
     container.spec = spec
 
 
@@ -247,7 +246,7 @@ def claim(paths: Paths, container: Container, *, creator_pid: int) -> None:
             monitor_pid=os.getpid(), monitor_start=procfs.start_time(os.getpid()), boot_id=procfs.boot_id()
         )
         # Not synced: a claim need not outlive the boot.
-        _write(container.directory, "state.json", mine.to_json(), durable=False)
+        jsonfile.replace(container.directory, "state.json", mine.to_json(), durable=False)
         container.state = mine
 
 
@@ -414,45 +413,3 @@ def _check_version(data: dict[str, object], directory: str) -> dict[str, object]
         hint="use that version; `rootless rm -f` removes the container",
         reference="newer-record",
     )
-
-
-def _read(directory: str, name: str) -> dict[str, object]:
-    with open(os.path.join(directory, name), encoding="utf-8", errors="surrogateescape") as file:
-        data = json.load(file)
-    if not isinstance(data, dict):
-        raise ValueError(f"{name} holds no object")
-    return data
-
-
-def _write(directory: str, name: str, data: dict[str, object], *, durable: bool) -> None:
-    """Replace one file as a whole: write beside it, sync if it must survive a power cut, rename."""
-    path = os.path.join(directory, name)
-    temporary = os.path.join(directory, f".{name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        _write_all(fd, json.dumps(data).encode())
-        if durable:
-            os.fsync(fd)
-        os.rename(temporary, path)
-    except OSError as exc:
-        os.unlink(temporary)
-        exc.filename = exc.filename or path  # write(2) and fsync(2) do not know it
-        raise
-    finally:
-        os.close(fd)
-
-
-def _overwrite(directory: str, name: str, data: dict[str, object]) -> None:
-    """Write a record over the old one, in one write within its first block: a kill cannot tear it."""
-    fd = os.open(os.path.join(directory, name), os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        text = json.dumps(data).encode()
-        _write_all(fd, text.ljust(os.fstat(fd).st_size))  # JSON may end in spaces
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _write_all(fd: int, text: bytes) -> None:
-    while text:
-        text = text[os.write(fd, text) :]

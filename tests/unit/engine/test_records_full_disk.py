@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rootless.engine import records
+from rootless.engine import jsonfile, records
 from rootless.model import lifecycle
 from rootless.model.lifecycle import ContainerState
 from rootless.model.spec import ContainerSpec, Process
@@ -74,7 +74,7 @@ def test_dead_container_is_told_of_although_its_record_cannot_be_corrected(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(records, "_write", refuse)
+    monkeypatch.setattr(jsonfile, "replace", refuse)
     assert records.observe(container).state.status == lifecycle.EXITED
 
 
@@ -83,5 +83,5 @@ def test_failed_record_names_its_file(
 ) -> None:
     fill_disk(monkeypatch)
     with pytest.raises(OSError, match="No space left") as caught:
-        records._write(container.directory, "spec.json", {}, durable=False)
+        jsonfile.replace(container.directory, "spec.json", {}, durable=False)
     assert caught.value.filename == str(tmp_path / "spec.json")
