@@ -23,7 +23,7 @@ from layers.whiteout import OWNER_XATTR, PREFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Iterator
     from typing import Protocol
 
     from layers.chain import Chain
@@ -74,14 +74,11 @@ class Packer:
         self._buffer = bytearray()
         self._links: dict[tuple[int, int], bytes] = {}
 
-    def add_tree(
-        self, source: Chain, top: ChainDirectory, name: bytes, *, skip: Container[bytes] = ()
-    ) -> bool:
+    def add_tree(self, source: Chain, top: ChainDirectory, name: bytes) -> bool:
         """Write a directory and all below it, parents first, in the order of names; False if it has vanished.
 
         Args:
             name: of the directory in the archive; b"" writes what is in it, and not the directory itself.
-            skip: names in the archive that are left out, with all below them.
         """
         if name and not self.add_directory(source, top, name):
             return False
@@ -96,8 +93,6 @@ class Packer:
                         source.forget(part)
                 continue
             path = prefix + b"/" + item[0] if prefix else item[0]
-            if path in skip:
-                continue
             if isinstance(item[1], ChainEntry):
                 self.add_entry(source, item[1], path)
             elif self.add_directory(source, item[1], path):
@@ -154,7 +149,7 @@ class Packer:
     def note(self, name: bytes, text: str) -> bool:
         """Note that something was left out; always False, for those who leave it out."""
         if len(self.notes) < MAX_NOTES:
-            self.notes.append(f"left out: {os.fsdecode(name)} {text}")
+            self.notes.append(f"left out: {_shown(name)} {text}")
         return False
 
     def _listing(
@@ -193,7 +188,7 @@ class Packer:
         if len(name) > MAX_PATH_BYTES:
             raise LayersError(
                 f"cannot write archive: a path is longer than {MAX_PATH_BYTES} bytes",
-                on=os.fsdecode(name[:200]),
+                on=_shown(name),
             )
         xattrs = read_xattrs(fd) if fd >= 0 else {}
         recorded = xattrs.pop(OWNER_XATTR, b"")
@@ -298,6 +293,11 @@ def _find_runs(fd: int, info: os.stat_result) -> Segments | None:
         if exc.errno != errno.ENXIO:  # the rest is a hole
             raise
     return None if runs == [(0, size)] else runs
+
+
+def _shown(name: bytes) -> str:
+    text = os.fsdecode(name)
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _write_all(fd: int, data: bytes | bytearray) -> None:

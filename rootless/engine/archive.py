@@ -78,9 +78,9 @@ class Archivist:
             try:
                 with HostDestination(target, found) as destination:
                     notes = destination.unpack(worker.output, owners=owners, archive=archive)
-            except InvalidLayer:
-                worker.answer()  # the archive is cut off: the worker says why
-                raise
+            except InvalidLayer as exc:
+                worker.answer()  # the archive is cut off as a rule: the worker says why
+                raise RootlessError(exc.message, on=os.fsdecode(exc.entry), hint=exc.hint) from exc
             done = worker.answer()
         self._record("archive-path")
         return Report(size_bytes=done["bytes"], notes=(*done["notes"], *notes, *owners.notes))

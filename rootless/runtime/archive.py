@@ -29,17 +29,19 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
 import stat
 import sys
 from contextlib import suppress
+from threading import Thread
 
-from layers.chain import Chain, ChainEntry, PlainTree
+from layers.chain import Chain, ChainDirectory, ChainEntry, PlainTree
 from layers.effects import DirectOwners, RecordedOwners
 from layers.errors import InvalidLayer, LayersError
 from layers.pack import Packer
 from layers.places import Found, Places
-from rootless.errors import EXIT_FAILURE, InternalError, RootlessError, os_error_text
+from rootless.errors import EXIT_FAILURE, InternalError, RootlessError, StateConflict, os_error_text
 from rootless.linux import calls, const
 from rootless.model import copying
 from rootless.model.host import IdMapping
@@ -65,6 +67,15 @@ _KINDS = {
     stat.S_IFBLK: "device",
     stat.S_IFSOCK: "socket",
 }
+_KERNELS_OWN = frozenset(
+    (
+        const.PROC_SUPER_MAGIC,
+        const.SYSFS_MAGIC,
+        const.CGROUP_SUPER_MAGIC,
+        const.CGROUP2_SUPER_MAGIC,
+        const.DEVPTS_SUPER_MAGIC,
+    )
+)
 _SNIFF_BYTES = 512
 
 
@@ -125,7 +136,7 @@ class _Worker:
     def run(self, request: Json) -> None:
         verb = request["verb"]
         if verb in ("pack", "unpack"):
-            places = Places(self._open_view(request["view"]), follow=True)
+            places = Places(self._open_view(request["view"], write=verb == "unpack"), follow=True)
             self._die_with_parent()
             if verb == "pack":
                 self._pack(places, request["path"], follow=request["follow"])
@@ -139,13 +150,21 @@ class _Worker:
         else:
             self._compare(request)
 
-    def _open_view(self, fields: Json) -> int:
-        """Return a descriptor of the container's root, open for reading."""
+    def _open_view(self, fields: Json, *, write: bool) -> int:
+        """Return a descriptor of the container's root, open for listing."""
         if "pid" in fields:
-            root = view.open_running(fields["pid"], fields["started"])
+            root, pidfd = view.open_running(fields["pid"], fields["started"])
+            if write:
+                Thread(target=self._end_with, args=(pidfd,), daemon=True).start()
         else:
             root = view.open_stopped(view.Stopped.from_json(fields["stopped"]), self._mapping)
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+
+    def _end_with(self, pidfd: int) -> None:
+        """Fail when the container ends: what it is started with next is another mount of the same files."""
+        select.select([pidfd], [], [])
+        self.fail(StateConflict(f"cannot {self.doing}: it has ended meanwhile", hint="copy once more"))
+        os._exit(EXIT_FAILURE)
 
     def _die_with_parent(self) -> None:
         """Set the death signal, which the kernel forgets when credentials change (man 2 PR_SET_PDEATHSIG)."""
@@ -234,6 +253,20 @@ class _Worker:
         self.answer({"ok": True, "event": "done", "notes": notes, "bytes": written})
 
 
+class _ContainerTree(PlainTree):
+    """A directory of a container: /proc and its like look empty, unless one of them was asked for."""
+
+    def entries(self, directory: ChainDirectory) -> dict[bytes, ChainDirectory | ChainEntry]:
+        (part,), (top,) = directory.parts, (self.root or directory).parts
+        if _is_kernels_own(self.fd(part)) and not _is_kernels_own(top.fd):
+            return {}
+        return super().entries(directory)
+
+
+def _is_kernels_own(fd: int) -> bool:
+    return calls.fstatfs_type(fd) in _KERNELS_OWN
+
+
 def _find(places: Places, path: str, *, follow: bool) -> Found:
     try:
         return places.find(os.fsencode(path), follow=follow)
@@ -247,7 +280,7 @@ def _add(packer: Packer, places: Places, found: Found, name: bytes) -> bool:
     assert found.info is not None
     if not found.is_directory:
         return packer.add_entry(places, ChainEntry(found.directory, found.name, found.info), name)
-    with PlainTree(f"/proc/self/fd/{places.fd(places.enter(found))}") as tree:
+    with _ContainerTree(f"/proc/self/fd/{places.fd(places.enter(found))}") as tree:
         assert tree.root is not None
         return packer.add_tree(tree, tree.root, name)
 

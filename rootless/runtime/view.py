@@ -55,10 +55,10 @@ class Stopped(Value):
         self.fuse_overlayfs = fuse_overlayfs
 
 
-def open_running(pid: int, started: int) -> int:
-    """Return the root of a container, as seen by its first process; takes the ids of the container's root.
+def open_running(pid: int, started: int) -> tuple[int, int]:
+    """Return descriptors of a container's root, as its first process sees it, and of that process.
 
-    There is no way back, as for all namespaces; must run in a process with one thread.
+    Takes the ids of the container's root; there is no way back. Must run in a process with one thread.
 
     Raises:
         StateConflict: it is not running any more.
@@ -75,9 +75,9 @@ def open_running(pid: int, started: int) -> int:
     calls.prctl(const.PR_SET_DUMPABLE, 0)  # nothing in that namespace may look into this process
     calls.setns(namespace, const.CLONE_NEWUSER)
     join.become_root(groups=groups)
-    for fd in (pidfd, mount_fd, namespace):
-        os.close(fd)
-    return root
+    os.close(mount_fd)
+    os.close(namespace)
+    return root, pidfd
 
 
 def open_stopped(view: Stopped, mapping: IdMapping) -> int:

@@ -312,6 +312,29 @@ def test_killed_copy_blocks_nothing(product: Product, make: Make) -> None:
     product.run("exec", web, "true")
 
 
+def test_copy_into_a_container_ends_with_it(product: Product, make: Make) -> None:
+    web = make("running")
+    with product.start("cp", "-", f"{web}:/", stdin=subprocess.PIPE) as copying:
+        assert copying.stdin is not None
+        copying.stdin.write(Layer().directory("begun").bytes())
+        copying.stdin.flush()
+        product.run("exec", web, "sh", "-c", "until [ -e /begun ]; do :; done")
+        product.run("stop", "-t", "0", web)
+        assert copying.wait(20) == 1
+        assert copying.stderr is not None
+        assert b"it has ended meanwhile" in copying.stderr.read()
+
+
+def test_whole_container_comes_without_the_kernels_files(
+    product: Product, make: Make, tmp_path: Path
+) -> None:
+    web = make("running")
+    product.run("cp", f"{web}:/", str(tmp_path / "all"))
+    assert {"bin", "etc", "proc", "sys", "dev"} <= set(os.listdir(tmp_path / "all"))
+    assert os.listdir(tmp_path / "all/proc") == os.listdir(tmp_path / "all/sys") == []
+    assert "kcore" in os.readlink(tmp_path / "all/dev/core")
+
+
 def wait_locked(path: Path) -> None:
     """Wait until another process holds a lock on a file."""
     for _ in range(2000):
