@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 TABLE = Command(
     "cp",
     "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\trootless cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
-    "Copy files/folders between a container and the local filesystem. `-` in place of the local path is an "
-    "archive: read from stdin (plain, gzip, bzip2, xz or zstd), or written to stdout",
+    "Copy files/folders between a container and the local filesystem\n\n"
+    "`-` in place of the local path is a tar archive: read from stdin, compressed or not,\n"
+    "or written to stdout.",
     options=(
         Option(
             "--archive",

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tarfile
 import threading
+import tracemalloc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -303,6 +304,20 @@ class TestHoles:
         self.write(tree / "f", (1 << 20, b"end"), size=(1 << 20) + 3)
         archive = pack(tree, sparse=False)
         assert archive.data(b"top/f") == bytes(1 << 20) + b"end"
+
+    def test_memory_does_not_grow_with_the_file(self, tree: Path) -> None:
+        self.write(tree / "f", size=1 << 28)
+        fd = os.open(os.devnull, os.O_WRONLY)
+        packer = Packer(fd, owners=CallersOwners(), sparse=False)
+        tracemalloc.start()
+        with PlainTree(str(tree)) as source:
+            assert source.root is not None
+            packer.add_tree(source, source.root, b"top")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        os.close(fd)
+        assert packer.written > 1 << 28
+        assert peak < 1 << 23
 
     @pytest.mark.needs("tar")
     def test_gnu_tar_unpacks_them(self, tree: Path, tmp_path: Path) -> None:
