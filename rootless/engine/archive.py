@@ -16,6 +16,7 @@ from layers.errors import InvalidLayer
 from rootless.engine import events, records, storage
 from rootless.engine.host_files import HostDestination, HostSource, read_chunks
 from rootless.errors import RootlessError
+from rootless.linux import procfs
 from rootless.model import lifecycle
 from rootless.runtime import handshake
 from rootless.runtime.view import Stopped
@@ -170,18 +171,20 @@ class Archivist:
                 os.close(lock)
 
     def _view(self) -> tuple[Json, int]:
-        """Return how the container's files are to be seen, and the lock for it: -1 while it runs."""
+        """Return how the container's files are to be seen, and the lock for it: -1 while it runs.
+
+        Who has the lock knows that there is no monitor, whatever the record said before.
+        """
         while True:
             container = records.load(self._paths, self._container.spec.id)
-            if container.state.status in lifecycle.ALIVE:
-                return {"pid": container.state.pid, "started": container.state.pid_start}, -1
+            state = container.state
+            if state.status in lifecycle.ALIVE and procfs.is_alive(state.pid, state.pid_start):
+                return {"pid": state.pid, "started": state.pid_start}, -1
             lock = storage.lock(container, wait=False)
             if lock < 0:  # it is starting, ending, or another command copies; none of them takes long
                 time.sleep(_POLL_S)
                 continue
-            if records.load(self._paths, container.spec.id).state.status not in lifecycle.ALIVE:
-                return {"stopped": self._stopped(container).to_json()}, lock
-            os.close(lock)
+            return {"stopped": self._stopped(container).to_json()}, lock
 
     def _stopped(self, container: Container) -> Stopped:
         spec = container.spec
