@@ -3,6 +3,7 @@
 Rules:
 - A status changes only through `next_status`; an event that the table does not hold is a conflict.
 - The record is written before anybody is told.
+- docs/lifecycle.md is this table: run scripts/gen-lifecycle after a change.
 """
 
 from __future__ import annotations
@@ -60,9 +61,13 @@ _HINTS = {
     (RESTARTING, REMOVE): "stop it first, or use -f",
     (PAUSED, START): "`rootless unpause` lets it go on",
     (PAUSED, PAUSE): "`rootless unpause` lets it go on",
-    (RUNNING, UNPAUSE): "only a paused container can be unpaused",
     (CREATED, PAUSE): "`rootless start` it first",
     (EXITED, PAUSE): "`rootless start` it first",
+    (RESTARTING, PAUSE): "wait until it runs, or stop it",
+    **dict.fromkeys(
+        [(status, UNPAUSE) for status in (CREATED, RUNNING, RESTARTING, EXITED)],
+        "only a paused container can be unpaused",
+    ),
 }
 
 
