@@ -180,7 +180,11 @@ class Audience:
                 watcher = Watcher(fd, Backlog(self._directory), is_patient=client.is_starter)
                 client.watchers[tap.stream] = watcher
                 tap.watchers.append(watcher)
-        fd = self._taps[0].source if has_terminal else self.stdin if client.wants_input else -1
+        fd = -1
+        if has_terminal:
+            fd = self._taps[0].source
+        elif client.wants_input and not client.is_starter:  # which has the pipe's other end since the fork
+            fd = self.stdin
         client.send(wire.STARTED, fd=fd if fd >= 0 else None, pid=self._pid, terminal=has_terminal)
 
     def _hear(self, client: Client) -> None:
