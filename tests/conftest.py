@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import tempfile
 import zlib
 from collections import Counter
@@ -51,6 +52,11 @@ settings.register_profile(
     "deep", max_examples=2000, deadline=None, parent=settings.get_profile("deterministic")
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "deterministic"))
+
+
+def pytest_configure() -> None:
+    """Undo what a shell does to its background jobs: tests interrupt the product with SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
