@@ -134,8 +134,11 @@ def test_target_that_the_user_names_is_hostile(
     script = "touch /trap/x; timeout -s KILL 1 cat /trap /trap/*; exit 0"
     result = product.attempt(*QUICK, *words, image, "sh", "-c", script, timeout=30)
     assert_harmless(result, canary)
-    refusal = 127 if use == "workdir" else 125  # docker: a working directory that is none is not found
-    assert result.code == (0 if kind in ("absolute", "relative") else refusal)  # such links lead inside the root
+    refusals = (
+        (126, 127) if use == "workdir" else (125,)
+    )  # docker's codes for a directory that cannot be entered
+    allowed = (0,) if kind in ("absolute", "relative") else refusals  # such links lead inside the root
+    assert result.code in allowed
 
 
 @pytest.mark.parametrize("use", ["volume", "named volume", "tmpfs", "bind"])
