@@ -225,4 +225,4 @@ def test_version_has_dockers_fields(store):
     from rootless import __version__
 
     assert result.stdout == f"{__version__} linux\n"
-    assert plain.stdout.startswith(f"rootless\n Version:   {__version__}\n")
+    assert plain.stdout == f"rootless version {__version__}\n"
