@@ -24,8 +24,7 @@ class Paths:
 
     def __init__(self, *, store: str, run: str) -> None:
         self.store = store
-        self.run = run
-        self.store_run = os.path.join(run, "store-" + _short_name(store))
+        self._place_run(run)
 
     @property
     def containers(self) -> str:
@@ -50,6 +49,9 @@ class Paths:
     def ensure(self) -> None:
         """Create both roots, private to the user; idempotent.
 
+        A logout removes $XDG_RUNTIME_DIR. Who outlives it goes on in the run directory that commands choose
+        from then on.
+
         Raises:
             HostUnsupported: a root cannot be created or is not private to this user.
         """
@@ -58,9 +60,15 @@ class Paths:
         # can make its files set-id, and whoever executes one by its path here would become this user.
         for path in (self.containers, self.volumes):
             _close_to_others(path)
+        if not os.path.isdir(os.path.dirname(self.run)):
+            self._place_run(_find_run())
         ensure_private_directory(self.run)
         for path in (self.store_run, self.locks):
             os.makedirs(path, mode=0o700, exist_ok=True)
+
+    def _place_run(self, run: str) -> None:
+        self.run = run
+        self.store_run = os.path.join(run, "store-" + _short_name(self.store))
 
 
 def find_paths(root: str | None = None) -> Paths:

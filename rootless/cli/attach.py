@@ -68,6 +68,7 @@ def _connect(paths: Paths, container: Container, *, with_input: bool) -> Session
     except OSError as exc:
         raise StateConflict(
             f"cannot attach to container `{container.spec.name}`: its monitor does not answer",
-            hint="it may just have ended; `rootless ps -a` tells its state",
+            hint="it may just have ended; if `rootless ps` shows it, a logout has removed its socket:"
+            f" `rootless restart {container.spec.name}` makes a new one",
             reference="not-running",
         ) from exc

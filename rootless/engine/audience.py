@@ -95,7 +95,10 @@ class Audience:
         self.stdin = minder.stdin_writer
 
     def listen(self, run_dir: str) -> None:
-        """Make the socket that clients connect to; without one nobody can attach."""
+        """Make the socket that clients connect to, instead of an earlier one; without, nobody attaches."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC)
         try:
             with suppress(FileNotFoundError):

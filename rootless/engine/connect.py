@@ -137,7 +137,12 @@ def _program(name: str, program: str, facts: HostFacts) -> str:
 
 
 def make_run_dir(paths: Paths, container: Container) -> str:
-    """Make and return the node-local directory of a container for sockets of its helpers."""
+    """Make and return the node-local directory of a container for sockets of its helpers.
+
+    Raises:
+        HostUnsupported: there is no place for it.
+    """
+    paths.ensure()  # a logout may have removed all of it since the last run
     path = run_directory(paths, container)
     os.makedirs(path, mode=0o700, exist_ok=True)
     return path

@@ -67,7 +67,7 @@ def stop(
                     reference="unkillable",
                 )
         for container in asked:
-            wake_monitor(paths, container)  # it may be about to start the container again
+            _end_backing_off(paths, container)
             wait_recorded(container)
             events.record_container(paths, container, "stop")
     finally:
@@ -84,7 +84,7 @@ def kill(paths: Paths, container: Container, number: int) -> None:
     if number in (signal.SIGKILL, container.spec.stop_signal):
         _request_stop(paths, container)
     if container.state.status == lifecycle.RESTARTING:
-        wake_monitor(paths, container)
+        _end_backing_off(paths, container)
         return
     fd = open_pidfd(container)
     if fd < 0:
@@ -145,10 +145,21 @@ def remove(
     removal.remove(paths, container, mapping=mapping, with_volumes=with_volumes)
 
 
-def wake_monitor(paths: Paths, container: Container) -> None:
-    """Make a monitor that waits to start its container again look at the record."""
-    with suppress(OSError):  # it is gone
+def wake_monitor(paths: Paths, container: Container) -> bool:
+    """Make a monitor that waits before a restart look at the record; False if it does not listen."""
+    try:
         wire.attach(connect.run_directory(paths, container), streams=(), with_input=False).events.close()
+    except OSError:  # it is gone, or its socket is
+        return False
+    return True
+
+
+def _end_backing_off(paths: Paths, container: Container) -> None:
+    """Make sure that a monitor that waits to start its container again does not."""
+    if not wake_monitor(paths, container):
+        with suppress(NotFound):
+            if records.load(paths, container.spec.id).state.status == lifecycle.RESTARTING:
+                _kill_monitor(container)  # nothing runs below it; its record is corrected by who reads it
 
 
 def wait_recorded(container: Container) -> None:

@@ -91,7 +91,7 @@ class _Monitor:
         self._audience = Audience(
             minder, directory=container.directory, closes_stdin=not container.spec.detached
         )
-        self._listens = False
+        self._listens_in = ""
         self._prober = 0
         self._restart_count = 0
         self.ran_s = 0.0
@@ -99,8 +99,7 @@ class _Monitor:
     def run_once(self) -> bool:
         """Run the container from its start to its end; True when it is to be started again."""
         try:
-            self._start()
-            return self._mind()
+            return self._start() and self._mind()
         except RootlessError as exc:
             self._fail(exc)
         except Exception as exc:  # a bug must be told too: there is no terminal behind this process
@@ -145,8 +144,8 @@ class _Monitor:
         self._disconnect()
         connect.remove_run_dir(self._paths, self._container)
 
-    def _start(self) -> None:
-        """Bring the container to the execution of its command, and say so.
+    def _start(self) -> bool:
+        """Bring the container to the execution of its command, and say so; False if it was stopped before.
 
         Raises:
             RootlessError: a step failed.
@@ -162,10 +161,13 @@ class _Monitor:
         confinement.hold(self._launched.pid)
         self._connect(candidates)
         self._launched.wait_ready()
-        self._record_start()
+        if not self._record_start():
+            self._abort()
+            return False
         self._launched.proceed()
         self._prober = health.start(self._paths, self._container, mapping=self._host.modes.mapping)
         self._announce()
+        return True
 
     def _mind(self) -> bool:
         """Pump output until the container has ended, then record its end and tell it.
@@ -195,13 +197,16 @@ class _Monitor:
 
     def _fail(self, error: RootlessError) -> None:
         """Undo what has been started, record why, and tell it."""
+        self._abort()
+        code = EXIT_ENGINE if error.exit_code is None else error.exit_code
+        self._record_end(code, error=error.message)
+        self._audience.fail(error)
+
+    def _abort(self) -> None:
         if self._launched is not None:
             self._launched.abort()
             self._launched = None
         self._release()
-        code = EXIT_ENGINE if error.exit_code is None else error.exit_code
-        self._record_end(code, error=error.message)
-        self._audience.fail(error)
 
     def _release(self) -> bool:
         """End the prober and remove the cgroup; True when the kernel has killed for want of memory."""
@@ -246,9 +251,9 @@ class _Monitor:
         """Set the network up while the container's file system is being mounted, and listen for clients."""
         assert self._launched is not None
         run_dir = connect.make_run_dir(self._paths, self._container)
-        if not self._listens:
+        if self._listens_in != run_dir or not os.path.lexists(os.path.join(run_dir, wire.SOCKET_NAME)):
             self._audience.listen(run_dir)
-            self._listens = True
+            self._listens_in = run_dir
         try:
             self._driver, self._network = connect.attach(
                 self._container,
@@ -277,30 +282,37 @@ class _Monitor:
         minder.stdin = minder.stdout = minder.stderr = -1
         self._audience.begin(self._taps, pid=self._launched.pid)
 
-    def _record_start(self) -> None:
+    def _record_start(self) -> bool:
+        """Record that the command runs; False when a user has stopped it since its last end."""
+        with records.locked(self._paths, self._container):
+            stopped = self._container.state.stop_requested
+            if stopped:
+                records.apply_event(self._container, lifecycle.EXIT)
+            else:
+                records.apply_event(self._container, lifecycle.START, **self._facts_of_run())
+        if not stopped:
+            events.record_volumes(self._paths, self._container, "mount")
+            events.record_container(self._paths, self._container, "start")
+        return not stopped
+
+    def _facts_of_run(self) -> dict[str, object]:
         assert self._launched is not None
         assert self._network is not None
-        records.change(
-            self._paths,
-            self._container,
-            lifecycle.START,
-            pid=self._launched.pid,
-            pid_start=procfs.start_time(self._launched.pid),
-            started_ns=time.time_ns(),
-            finished_ns=0,
-            exit_code=0,
-            error="",
-            oom_killed=False,
-            stop_requested=False,
-            restart_count=self._restart_count,
-            identity=self._host.modes.identity,
-            storage=self._container.spec.storage or self._host.modes.storage,
-            network=self._driver,
-            cgroup="" if self._confinement is None else self._confinement.cgroup,
-            ports=tuple(port.to_json() for port in self._network.ports),
-        )
-        events.record_volumes(self._paths, self._container, "mount")
-        events.record_container(self._paths, self._container, "start")
+        return {
+            "pid": self._launched.pid,
+            "pid_start": procfs.start_time(self._launched.pid),
+            "started_ns": time.time_ns(),
+            "finished_ns": 0,
+            "exit_code": 0,
+            "error": "",
+            "oom_killed": False,
+            "restart_count": self._restart_count,
+            "identity": self._host.modes.identity,
+            "storage": self._container.spec.storage or self._host.modes.storage,
+            "network": self._driver,
+            "cgroup": "" if self._confinement is None else self._confinement.cgroup,
+            "ports": tuple(port.to_json() for port in self._network.ports),
+        }
 
     def _record_end(
         self, code: int, *, error: str = "", log_lost_bytes: int = 0, oom_killed: bool = False

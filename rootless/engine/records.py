@@ -190,12 +190,11 @@ def locked(paths: Paths, container: Container) -> Iterator[None]:
     Raises:
         NotFound: it has been removed.
     """
-    path = _lock_path(paths, container.spec.id)
-    with _lock(path):
+    with _container_lock(paths, container):
         try:
             container.spec, container.state = _read_records(container.directory)
         except NotFound:
-            _drop_lock(path)
+            _drop_lock(paths, container)
             raise
         yield
 
@@ -243,7 +242,10 @@ def claim(paths: Paths, container: Container, *, creator_pid: int) -> None:
                 reference="wrong-state",
             )
         mine = state.replace(
-            monitor_pid=os.getpid(), monitor_start=procfs.start_time(os.getpid()), boot_id=procfs.boot_id()
+            monitor_pid=os.getpid(),
+            monitor_start=procfs.start_time(os.getpid()),
+            boot_id=procfs.boot_id(),
+            stop_requested=False,
         )
         # Not synced: a claim need not outlive the boot.
         jsonfile.replace(container.directory, "state.json", mine.to_json(), durable=False)
@@ -293,8 +295,7 @@ def hide(paths: Paths, container: Container) -> str:
         StateConflict: it runs, or another process is starting or ending it.
     """
     hidden = os.path.join(paths.containers, f".gone-{container.spec.id}")
-    lock_path = _lock_path(paths, container.spec.id)
-    with _lock(lock_path), _names_lock(paths):
+    with _container_lock(paths, container), _names_lock(paths):
         with suppress(NotFound, InternalError, OSError):  # hidden, or damaged: what we know of it must do
             container.spec, container.state = _read_records(container.directory)
         _check_removable(observe(container))
@@ -303,7 +304,7 @@ def hide(paths: Paths, container: Container) -> str:
             _release_name(paths, container.spec)
         except FileNotFoundError:
             pass
-        _drop_lock(lock_path)
+        _drop_lock(paths, container)
     return hidden
 
 
@@ -319,10 +320,10 @@ def list_leftovers(paths: Paths) -> list[str]:
         return [path for n in names if os.path.isdir(path := os.path.join(paths.containers, n))]
 
 
-def _drop_lock(path: str) -> None:
+def _drop_lock(paths: Paths, container: Container) -> None:
     """Remove the lock of a container that is gone: who still waits for it finds no container either."""
     with suppress(FileNotFoundError):
-        os.unlink(path)
+        os.unlink(os.path.join(paths.locks, _lock_name(container)))
 
 
 def _check_removable(container: Container) -> None:
@@ -379,18 +380,27 @@ def _discard_draft(paths: Paths, spec: ContainerSpec, draft: str) -> None:
 
 def _names_lock(paths: Paths) -> AbstractContextManager[None]:
     """Hold the store's name lock, for milliseconds."""
-    return _lock(os.path.join(paths.locks, "names.lock"))
+    return _lock(paths, "names.lock")
 
 
-def _lock_path(paths: Paths, container_id: str) -> str:
-    return os.path.join(paths.locks, f"{container_id}.lock")
+def _container_lock(paths: Paths, container: Container) -> AbstractContextManager[None]:
+    return _lock(paths, _lock_name(container))
+
+
+def _lock_name(container: Container) -> str:
+    return f"{container.spec.id}.lock"
 
 
 @contextmanager
-def _lock(path: str) -> Iterator[None]:
+def _lock(paths: Paths, name: str) -> Iterator[None]:
     import fcntl
 
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        fd = os.open(os.path.join(paths.locks, name), flags, 0o600)
+    except OSError:
+        paths.ensure()  # it went with a logout, or somebody else has made it
+        fd = os.open(os.path.join(paths.locks, name), flags, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
