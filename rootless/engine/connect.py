@@ -148,9 +148,9 @@ def make_run_dir(paths: Paths, container: Container) -> str:
     return path
 
 
-def remove_run_dir(paths: Paths, container: Container) -> None:
+def remove_run_dir(paths: Paths, container_id: str) -> None:
     """Remove that directory with what a killed helper left in it; idempotent, also beside another remover."""
-    path = run_directory(paths, container)
+    path = _run_directory(paths, container_id)
     with suppress(FileNotFoundError):
         for name in os.listdir(path):
             os.unlink(os.path.join(path, name))
@@ -159,4 +159,8 @@ def remove_run_dir(paths: Paths, container: Container) -> None:
 
 def run_directory(paths: Paths, container: Container) -> str:
     """Return the path of that directory."""
-    return os.path.join(paths.store_run, "run", container.spec.id[:24])  # short: sun_path has 108 bytes
+    return _run_directory(paths, container.spec.id)
+
+
+def _run_directory(paths: Paths, container_id: str) -> str:
+    return os.path.join(paths.store_run, "run", container_id[:24])  # short: sun_path has 108 bytes

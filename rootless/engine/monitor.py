@@ -142,7 +142,7 @@ class _Monitor:
                 self._audience.tell(wire.NOTICE, text=f"cannot remove the container: {exc}")
         self._audience.close()
         self._disconnect()
-        connect.remove_run_dir(self._paths, self._container)
+        connect.remove_run_dir(self._paths, self._container.spec.id)
 
     def _start(self) -> bool:
         """Bring the container to the execution of its command, and say so; False if it was stopped before.

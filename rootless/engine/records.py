@@ -309,21 +309,42 @@ def hide(paths: Paths, container: Container) -> str:
 
 
 def list_leftovers(paths: Paths) -> list[str]:
-    """Return the directories that killed processes left: drafts and hidden containers."""
+    """Return the directories that killed processes left, drafts and hidden containers; free their names."""
     try:
         names = [n for n in os.listdir(paths.containers) if n.startswith((".new-", ".gone-"))]
     except FileNotFoundError:
         return []
     if not names:
         return []
-    with _names_lock(paths):  # no draft is in the making while we hold it
-        return [path for n in names if os.path.isdir(path := os.path.join(paths.containers, n))]
+    with _names_lock(paths):  # no draft is in the making while we hold it, and nobody is hiding
+        found = [path for n in names if os.path.isdir(path := os.path.join(paths.containers, n))]
+        _forget(paths, {leftover_id(path) for path in found})
+    return found
+
+
+def leftover_id(path: str) -> str:
+    """Return the id of the container that a leftover was, or was to be."""
+    return os.path.basename(path).partition("-")[2]
+
+
+def _forget(paths: Paths, ids: set[str]) -> None:
+    """Remove names and locks of containers that are not there; the caller holds the names lock."""
+    absent = {
+        container_id
+        for container_id in ids
+        if not os.path.isdir(os.path.join(paths.containers, container_id))
+    }
+    links = [os.path.join(paths.names, name) for name in os.listdir(paths.names)]
+    doomed = [link for link in links if os.readlink(link) in absent]
+    for path in doomed + [os.path.join(paths.locks, _lock_name(container_id)) for container_id in absent]:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def _drop_lock(paths: Paths, container: Container) -> None:
     """Remove the lock of a container that is gone: who still waits for it finds no container either."""
     with suppress(FileNotFoundError):
-        os.unlink(os.path.join(paths.locks, _lock_name(container)))
+        os.unlink(os.path.join(paths.locks, _lock_name(container.spec.id)))
 
 
 def _check_removable(container: Container) -> None:
@@ -384,11 +405,11 @@ def _names_lock(paths: Paths) -> AbstractContextManager[None]:
 
 
 def _container_lock(paths: Paths, container: Container) -> AbstractContextManager[None]:
-    return _lock(paths, _lock_name(container))
+    return _lock(paths, _lock_name(container.spec.id))
 
 
-def _lock_name(container: Container) -> str:
-    return f"{container.spec.id}.lock"
+def _lock_name(container_id: str) -> str:
+    return f"{container_id}.lock"
 
 
 @contextmanager

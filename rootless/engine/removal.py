@@ -27,7 +27,7 @@ def remove(paths: Paths, container: Container, *, mapping: IdMapping, with_volum
     from rootless.engine import connect  # ring 1, but `run` rarely has something to sweep
 
     hidden = records.hide(paths, container)
-    connect.remove_run_dir(paths, container)
+    connect.remove_run_dir(paths, container.spec.id)
     if container.state.cgroup:  # its monitor was killed
         from rootless.runtime import cgroups
 
@@ -48,7 +48,12 @@ def sweep(paths: Paths, *, mapping: IdMapping) -> None:
                 remove(paths, container, mapping=mapping, with_volumes=True)
             except StateConflict:
                 continue  # somebody has just started it
-    for path in records.list_leftovers(paths) + volumes.list_leftovers(paths):
+    for path in records.list_leftovers(paths):
+        from rootless.engine import connect  # as in `remove`
+
+        connect.remove_run_dir(paths, records.leftover_id(path))
+        delete(paths, path, mapping=mapping)
+    for path in volumes.list_leftovers(paths):
         delete(paths, path, mapping=mapping)
 
 
