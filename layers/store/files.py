@@ -93,11 +93,14 @@ def disk_full(exc: OSError, *, on: str) -> StoreError | None:
 
 
 def _write_temporary(data: bytes, *, scratch: str, mode: int, on: str) -> str:
+    """Write and sync a new file; it gets its name only then: a kill during the sync leaves nothing."""
     path = os.path.join(scratch, os.urandom(8).hex() + ".tmp")
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    fd, is_named = _open_new(path, scratch=scratch, mode=mode)
     try:
         write_all(fd, data, 0)
         os.fsync(fd)
+        if not is_named:
+            _give_name(fd, path)
     except BaseException as exc:
         remove_if_there(path)
         full = disk_full(exc, on=on) if isinstance(exc, OSError) else None
@@ -107,3 +110,24 @@ def _write_temporary(data: bytes, *, scratch: str, mode: int, on: str) -> str:
     finally:
         os.close(fd)
     return path
+
+
+def _open_new(path: str, *, scratch: str, mode: int) -> tuple[int, bool]:
+    """Open a new file for writing; returns (descriptor, whether it has its name already)."""
+    if os.access("/proc/self/fd", os.X_OK):  # without it an unnamed file could not be given a name
+        try:
+            return os.open(scratch, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode), False
+        except OSError as exc:
+            if exc.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):  # NFS and others
+                raise
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), True
+
+
+def _give_name(fd: int, path: str) -> None:
+    """Link an unnamed file into its directory (man 2 open, O_TMPFILE)."""
+    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Without a descriptor of a directory CPython calls link(2), which does not follow the link in /proc.
+        os.link(f"/proc/self/fd/{fd}", os.path.basename(path), dst_dir_fd=directory, follow_symlinks=True)
+    finally:
+        os.close(directory)

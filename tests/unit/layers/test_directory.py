@@ -409,3 +409,33 @@ def test_many_processes_tag_at_once_and_no_name_is_lost(layout: ImageLayout) -> 
     assert [child.wait() for child in children] == [0] * 4
     assert len({entry.name for entry in layout.entries()}) == 41
     assert leftovers(layout) == []
+
+
+def test_kill_while_a_small_blob_is_synced_leaves_nothing(layout: ImageLayout) -> None:
+    """Hazard: the power of SIGKILL during the slowest step; such leftovers are swept only by their age."""
+    pid = os.fork()
+    if pid == 0:
+        os.fsync = lambda _fd: os._exit(9)
+        layout.add_blob(b"manifest")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert leftovers(layout) == []
+    digest = layout.add_blob(b"manifest")
+    assert layout.read_blob(digest, 100) == b"manifest"
+    assert leftovers(layout) == []
+
+
+def test_small_blob_is_written_where_files_need_a_name(
+    layout: ImageLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_open = os.open
+
+    def without_unnamed(path: str, flags: int, *rest: int, **more: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+        return plain_open(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", without_unnamed)
+    digest = layout.add_blob(b"manifest")
+    assert layout.read_blob(digest, 100) == b"manifest"
+    assert leftovers(layout) == []
