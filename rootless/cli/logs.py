@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from rootless.cli.args import BOOL, Command, Option, bad_value
 from rootless.engine import logreader, records
-from rootless.engine.logfile import timestamp
+from rootless.engine.watch import Pause
 from rootless.errors import NotFound
 from rootless.paths import find_paths
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rootless._entry import GlobalOptions
     from rootless.cli.args import Parsed
-    from rootless.engine.logformat import Format
+    from rootless.engine.logformat import Entry
     from rootless.engine.records import Container
     from rootless.paths import Paths
 
@@ -67,11 +67,10 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     with reader:
         if tail is not None:
             reader.skip_to_tail(tail)
+        blocks: Iterator[list[bytes] | Pause] = reader.read()
         if parsed.flag("follow"):
             blocks = logreader.follow(paths, container, reader, until_ns=until_ns)
-        else:
-            blocks = reader.read()
-        _print(blocks, sink, form=form, since_ns=since_ns, until_ns=until_ns)
+        _print(logreader.entries(blocks, form, since_ns=since_ns, until_ns=until_ns), sink)
     _tell_losses(paths, container)
     return 0
 
@@ -149,19 +148,11 @@ def _tail(text: str) -> int | None:
     raise bad_value("--tail", text, "not a number", hint='write a number of lines, or "all"')
 
 
-def _print(
-    blocks: Iterator[list[bytes]], sink: _Sink, *, form: Format, since_ns: int | None, until_ns: int | None
-) -> None:
-    """Write the entries between two moments; those of a log order as text."""
-    since = "" if since_ns is None else timestamp(since_ns)
-    until = "~" if until_ns is None else timestamp(until_ns)
-    for lines in blocks:
-        for entry in form.parse(lines):
-            if entry[0] > until:
-                sink.flush()
-                return
-            if entry[0] >= since:
-                sink.write(*entry)
-        if not lines:  # the reader has caught up
+def _print(entries: Iterator[Entry | Pause], sink: _Sink) -> None:
+    for entry in entries:
+        if isinstance(entry, Pause):
             sink.flush()
+            entry.wait()
+        else:
+            sink.write(*entry)
     sink.flush()

@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 
 from rootless.engine import containers, health, records
-from rootless.engine.watch import Watch, open_monitor
+from rootless.engine.watch import Watch, drive, open_monitor
 from rootless.errors import NotFound, StateConflict
 from rootless.model import lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from rootless.engine.records import Container
+    from rootless.engine.watch import Pause
     from rootless.paths import Paths
 
 NOT_RUNNING = frozenset(("not-running", "stopped", "exited"))
@@ -30,21 +33,27 @@ def wait(paths: Paths, container: Container, condition: str) -> int:
         StateConflict: it cannot become so: it has no health check, or has ended.
         NotFound: it was removed meanwhile.
     """
+    return drive(until(paths, container, condition))
+
+
+def until(paths: Paths, container: Container, condition: str) -> Generator[Pause, None, int]:
+    """Do as `wait`, for a caller that waits in its own way (`engine.watch`)."""
     if condition in NOT_RUNNING:
-        return containers.wait(paths, container)
+        return (yield from containers.until_ended(paths, container))
     if condition == "removed":
-        code = containers.wait(paths, container)
-        _wait_until(paths, container, condition)
+        code = yield from containers.until_ended(paths, container)
+        yield from _until(paths, container, condition)
         return code
     if condition == "next-exit":
-        return containers.wait(paths, _wait_until(paths, container, "running"))
+        running = yield from _until(paths, container, "running")
+        return (yield from containers.until_ended(paths, running))
     if condition in (health.HEALTHY, health.UNHEALTHY) and not container.spec.healthcheck.test:
         raise StateConflict(
             f"container `{container.spec.name}` has no health check",
             hint="give it one with --health-cmd when you create it",
             reference="no-healthcheck",
         )
-    _wait_until(paths, container, condition)
+    yield from _until(paths, container, condition)
     return NO_EXIT_CODE
 
 
@@ -55,7 +64,7 @@ def is_met(container: Container, condition: str) -> bool:
     return condition == "running" or health.status_of(container) == condition
 
 
-def _wait_until(paths: Paths, container: Container, condition: str) -> Container:
+def _until(paths: Paths, container: Container, condition: str) -> Generator[Pause, None, Container]:
     """Wait for a condition other than an exit; returns the container as it was then."""
     with Watch(container.directory) as watch:
         while True:
@@ -69,9 +78,12 @@ def _wait_until(paths: Paths, container: Container, condition: str) -> Container
                 return container
             _check_hope(container, condition)
             monitor = open_monitor(container)  # a monitor that is killed changes no file
-            watch.wait(monitor)
-            if monitor >= 0:
-                os.close(monitor)
+            try:
+                yield watch.pause(monitor)
+            finally:
+                if monitor >= 0:
+                    os.close(monitor)
+            watch.wait(timeout_ms=0)
 
 
 def _check_hope(container: Container, condition: str) -> None:

@@ -13,13 +13,14 @@ from contextlib import suppress
 
 from rootless.engine import connect, events, records, removal
 from rootless.engine import session as wire
+from rootless.engine.watch import Pause, drive
 from rootless.errors import NotFound, RuntimeSetupError, StateConflict
 from rootless.linux import procfs
 from rootless.model import lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from rootless.engine.records import Container
     from rootless.model.host import IdMapping
@@ -105,17 +106,26 @@ def wait(paths: Paths, container: Container) -> int:
 
     The monitor tells, so that --rm containers have an exit code too. One that was never started has 0.
     """
+    return drive(until_ended(paths, container))
+
+
+def until_ended(paths: Paths, container: Container) -> Generator[Pause, None, int]:
+    """Do as `wait`, for a caller that waits in its own way (`engine.watch`)."""
     code = container.state.exit_code
     while container.state.status in lifecycle.MINDED:
         try:
             session = wire.attach(connect.run_directory(paths, container), streams=(), with_input=False)
         except OSError:  # it has just ended, or its monitor was killed
-            wait_recorded(container)
+            yield from until_recorded(container)
         else:
-            while (event := session.receive()) is not None:
-                if event["event"] == wire.EXITED:
-                    code = event["code"]
-            session.events.close()
+            try:
+                yield Pause(session.events.fileno())
+                while (event := session.receive()) is not None:
+                    if event["event"] == wire.EXITED:
+                        code = event["code"]
+                    yield Pause(session.events.fileno())
+            finally:
+                session.close()
         try:
             container = records.load(paths, container.spec.id)
         except NotFound:  # --rm
@@ -164,10 +174,17 @@ def _end_backing_off(paths: Paths, container: Container) -> None:
 
 def wait_recorded(container: Container) -> None:
     """Wait until the monitor of a container that has ended has written its record and is gone."""
+    drive(until_recorded(container))
+
+
+def until_recorded(container: Container) -> Generator[Pause, None, None]:
+    """Do as `wait_recorded`, for a caller that waits in its own way."""
     fd = _open_process(container.state.monitor_pid, container.state.monitor_start)
     if fd >= 0:
-        _wait_gone(fd, _RECORD_GRACE_S)
-        os.close(fd)
+        try:
+            yield Pause(fd, timeout_s=_RECORD_GRACE_S)
+        finally:
+            os.close(fd)
 
 
 def open_pidfd(container: Container) -> int:

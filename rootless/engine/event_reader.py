@@ -11,7 +11,7 @@ import os
 import time
 
 from rootless.engine import events
-from rootless.engine.watch import Watch
+from rootless.engine.watch import Pause, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,15 @@ _NOTHING: tuple[int, int] = (0, 0)
 
 
 def read(paths: Paths, *, since_ns: int | None, until_ns: int | None) -> Iterator[Event]:
+    """Do as `follow`, and sleep while there is nothing new."""
+    for step in follow(paths, since_ns=since_ns, until_ns=until_ns):
+        if isinstance(step, Pause):
+            step.wait()
+        else:
+            yield step
+
+
+def follow(paths: Paths, *, since_ns: int | None, until_ns: int | None) -> Iterator[Event | Pause]:
     """Iterate over events in their order; ends at `until_ns`, which may lie in the future.
 
     Args:
@@ -48,7 +57,8 @@ def read(paths: Paths, *, since_ns: int | None, until_ns: int | None) -> Iterato
                     yield event
             if ended:
                 return
-            reader.wait(_seconds_left(until_ns))
+            yield reader.pause(_seconds_left(until_ns))
+            reader.wait(0)
     finally:
         reader.close()
 
@@ -102,6 +112,9 @@ class _Reader:
             self._open(path)
         if self._fd >= 0:
             os.lseek(self._fd, 0, os.SEEK_END)
+
+    def pause(self, timeout_s: float) -> Pause:
+        return self._watch.pause(timeout_s=timeout_s)
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until something may have been written."""

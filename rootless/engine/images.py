@@ -144,8 +144,9 @@ async def pull(
         layout.ensure()
         try:
             async with _lock(layout.pulling(wait_s=0)), open_source(reference, options.settings) as source:
-                gc.freeze()  # what is imported now stays
-                gc.enable()
+                if not gc.isenabled():  # a command line that ends with this pull: what is imported now stays
+                    gc.freeze()
+                    gc.enable()
                 job = _Pull(paths, modes, layout, source, progress, disk=disk, early=early)
                 pulled = await job.run(options.platform or Platform.host())
                 _record(paths, pulled)

@@ -10,14 +10,15 @@ import os
 import time
 
 from rootless.engine import logformat, records
-from rootless.engine.logfile import file_names
-from rootless.engine.watch import Watch, open_monitor
+from rootless.engine.logfile import file_names, timestamp
+from rootless.engine.watch import Pause, Watch, open_monitor
 from rootless.errors import RootlessError, StateConflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rootless.engine.logformat import Entry, Format
     from rootless.engine.records import Container
     from rootless.paths import Paths
 
@@ -112,7 +113,7 @@ class LogReader:
         return newer
 
 
-def open_log(container: Container) -> tuple[LogReader, logformat.Format]:
+def open_log(container: Container) -> tuple[LogReader, Format]:
     """Return the reader of a container's log, and the form of its lines.
 
     Raises:
@@ -130,10 +131,27 @@ def open_log(container: Container) -> tuple[LogReader, logformat.Format]:
     return LogReader(container.path(form.file_name), max_files=log.max_files), form
 
 
+def entries(
+    blocks: Iterator[list[bytes] | Pause], form: Format, *, since_ns: int | None, until_ns: int | None
+) -> Iterator[Entry | Pause]:
+    """Yield the entries between two moments, and pauses as they come; those of a log order as text."""
+    since = "" if since_ns is None else timestamp(since_ns)
+    until = "~" if until_ns is None else timestamp(until_ns)
+    for block in blocks:
+        if isinstance(block, Pause):
+            yield block
+            continue
+        for entry in form.parse(block):
+            if entry[0] > until:
+                return
+            if entry[0] >= since:
+                yield entry
+
+
 def follow(
     paths: Paths, container: Container, reader: LogReader, *, until_ns: int | None = None
-) -> Iterator[list[bytes]]:
-    """Yield lines as they come, [] whenever there is nothing new; ends with the container's monitor.
+) -> Iterator[list[bytes] | Pause]:
+    """Yield lines as they come, a pause whenever there is nothing new; ends with the container's monitor.
 
     The monitor writes the log and dies last, so nothing comes after its end. It lives through the restarts
     of its restart policy.
@@ -146,8 +164,8 @@ def follow(
             try:
                 while True:
                     yield from reader.read()
-                    yield []
-                    if watch.wait(monitor, timeout_ms=_milliseconds_to(until_ns)) or _is_past(until_ns):
+                    yield watch.pause(monitor, timeout_s=_seconds_to(until_ns))
+                    if watch.wait(monitor, timeout_ms=0) or _is_past(until_ns):
                         break
             finally:
                 os.close(monitor)
@@ -186,8 +204,8 @@ def _identity(fd: int) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def _milliseconds_to(time_ns: int | None) -> float | None:
-    return None if time_ns is None else max(0.0, (time_ns - time.time_ns()) / 1e6) + 1
+def _seconds_to(time_ns: int | None) -> float | None:
+    return None if time_ns is None else max(0.0, (time_ns - time.time_ns()) / 1e9) + 0.001
 
 
 def _is_past(time_ns: int | None) -> bool:

@@ -30,7 +30,7 @@ PROCEED = b"P"
 READY = b"R"
 FAILED = b"F"
 MAX_MESSAGE_BYTES = 64 << 10
-MAX_FDS = 3
+MAX_FDS = 4
 _FIELD = 1500
 """Characters of each field: JSON makes up to 12 bytes of one."""
 

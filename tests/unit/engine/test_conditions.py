@@ -26,14 +26,14 @@ def waiting(store, container, condition, then):
     """Do `then` while somebody waits, once they sleep; return what they got."""
     found = []
     asleep = threading.Event()
-    real = conditions.Watch.wait
+    real = conditions.Watch.pause
 
     def tell(watch, *fds, **options):
         asleep.set()
         return real(watch, *fds, **options)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(conditions.Watch, "wait", tell)
+        patched.setattr(conditions.Watch, "pause", tell)
         thread = threading.Thread(target=lambda: found.append(wait(store.paths, container, condition)))
         thread.start()
         assert asleep.wait(10)
