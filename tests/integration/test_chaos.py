@@ -12,18 +12,18 @@ import random
 import signal
 import subprocess
 import threading
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.helpers.leftovers import helpers_of, stray_files
+from tests.helpers.processes import all_processes, ancestors, describe, read, settle, start_of
 
 if TYPE_CHECKING:
     from tests.helpers.product import Product
 
 NAMES = ("red", "green", "blue")
 WORKERS = 3
-PATIENCE_S = 15
 COMMAND_S = 60
 SLEEP = f"765{os.getpid()}"
 """Argument by which the processes of the containers are known."""
@@ -54,7 +54,7 @@ class Chaos:
         where = f"seed {self.seed}, round {number}"
         settle(self.disagreements, where)
         self.sweep()
-        settle(self.strays, where)
+        settle(lambda: stray_files(self.product), where)
 
     def work(self, chance: random.Random, commands: int) -> None:
         for _ in range(commands):
@@ -144,35 +144,25 @@ class Chaos:
         found += [f"no process {pid}" for pid in running if not start_of(pid)]
         spaces = {pid_namespace(pid) for pid in running}
         inside = {p: pid_namespace(p) in spaces for p in self.programs()}
-        found += [f"unlisted: {describe(p)}" for p, is_listed in inside.items() if not is_listed]
+        found += [
+            f"unlisted: {describe(p)} in {pid_namespace(p)}"
+            for p, is_listed in inside.items()
+            if not is_listed
+        ]
         records = self.states()
         minding = {r["monitor_pid"] for r in records if r["status"] in ("running", "paused", "restarting")}
         minding |= {above for program in inside for above in ancestors(program)}  # of exec sessions
-        found += [f"minds nothing: {describe(p)}" for p in self.helpers() if not ancestors(p) & minding]
+        found += [
+            f"minds nothing: {describe(p)} in {pid_namespace(p)}"
+            for p in helpers_of(product)
+            if not ancestors(p) & minding
+        ]
         return found and [*found, *(f"{c['Name']} {c['State']}" for c in told)]
-
-    def strays(self) -> list[str]:
-        """Return what lies on disk for containers that are not there; to be asked after a sweep."""
-        ids = set(self.product.containers())
-        store, run = self.product.store, self.product.runtime / "rootless"
-        found = [p for p in (store / "names").glob("*") if os.readlink(p) not in ids]
-        found += [p for p in (store / "containers").iterdir() if p.name not in ids]
-        prefixes = {i[:24] for i in ids}
-        found += [p for p in run.glob("store-*/run/*") if p.name not in prefixes]
-        locks = [p for p in run.glob("store-*/locks/*.lock") if len(p.stem) == 64]
-        return [str(p) for p in found + [p for p in locks if p.stem not in ids]]
-
-    def helpers(self) -> list[int]:
-        """Return the processes that this product left running, but the one that keeps the user namespace."""
-        mark = f"XDG_RUNTIME_DIR={self.product.runtime}".encode()
-        holder = self.product.runtime / "rootless/holder.json"
-        keeper = json.loads(holder.read_text())["pid"] if holder.exists() else 0
-        return [pid for pid in processes() if mark in read(pid, "environ").split(b"\0") and pid != keeper]
 
     def programs(self) -> list[int]:
         """Return the processes of all containers."""
-        mark, ours = SLEEP.encode(), set(self.helpers())
-        return [pid for pid in processes() if mark in read(pid, "cmdline") and pid not in ours]
+        mark, ours = SLEEP.encode(), set(helpers_of(self.product))
+        return [pid for pid in all_processes() if mark in read(pid, "cmdline") and pid not in ours]
 
     def sweep(self) -> None:
         """Create a container, and so clear away what killed commands have left."""
@@ -183,27 +173,11 @@ class Chaos:
         product.remove_containers()
         self.sweep()
         assert product.containers() == []
-        settle(self.strays, f"seed {self.seed}, at the end")
-        settle(lambda: [*map(describe, self.helpers() + self.programs())], f"seed {self.seed}, left over")
-
-
-def settle(look: object, where: str) -> None:
-    """Wait until nothing is found: what was killed takes a moment to be gone."""
-    assert callable(look)
-    deadline = time.monotonic() + PATIENCE_S
-    while found := look():
-        assert time.monotonic() < deadline, f"{where}:\n" + "\n".join(found)
-        time.sleep(0.1)
-
-
-def processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-
-
-def describe(pid: int) -> str:
-    words = read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
-    status = read(pid, "stat").rpartition(b")")[2].split()[:2]
-    return f"{pid} {words} (state, parent {status}, {pid_namespace(pid)})"
+        settle(lambda: stray_files(self.product), f"seed {self.seed}, at the end")
+        settle(
+            lambda: [*map(describe, helpers_of(self.product) + self.programs())],
+            f"seed {self.seed}, left over",
+        )
 
 
 def pid_namespace(pid: int) -> str:
@@ -211,28 +185,6 @@ def pid_namespace(pid: int) -> str:
         return os.readlink(f"/proc/{pid}/ns/pid")
     except OSError:
         return f"of {pid}, unknown"
-
-
-def ancestors(pid: int) -> set[int]:
-    """Return a process and those above it."""
-    found = set()
-    while pid > 1:
-        found.add(pid)
-        pid = int((read(pid, "stat").rpartition(b")")[2].split() or [b"", b"0"])[1])
-    return found
-
-
-def start_of(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; 0 for one that has ended."""
-    fields = read(pid, "stat").rpartition(b")")[2].split()
-    return int(fields[19]) if fields and fields[0] not in b"ZX" else 0
-
-
-def read(pid: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""
 
 
 def play(product: Product, image: str, *, rounds: int, commands: int) -> None:

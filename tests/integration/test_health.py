@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.helpers.images import busybox_layer
-from tests.integration.test_lifecycle import detached, processes_with, wait_for
+from tests.helpers.processes import processes_with, wait_for
+from tests.integration.test_lifecycle import detached
 
 if TYPE_CHECKING:
     from tests.helpers.images import Layout

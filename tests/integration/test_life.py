@@ -7,28 +7,15 @@ import os
 import re
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.helpers.product import QUICK
+from tests.helpers.processes import monitor_pid, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.helpers.product import Product
 
 OFFLINE = "--network=none"
 DETACHED = ("run", "-d", OFFLINE)
-
-
-def wait_for(condition: Callable[[], object], timeout: float = 15) -> None:
-    """Wait until another process has done something that can only be asked for."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def state(product: Product, name: str) -> dict[str, object]:
@@ -38,13 +25,6 @@ def state(product: Product, name: str) -> dict[str, object]:
 
 def status(product: Product, name: str) -> object:
     return state(product, name)["Status"]
-
-
-def monitor_pid(product: Product, name: str) -> int:
-    container_id = product.run("inspect", "--format", "{{.Id}}", name).out.strip()
-    return int(
-        json.loads((product.store / "containers" / container_id / "state.json").read_text())["monitor_pid"]
-    )
 
 
 def attached(product: Product, name: str) -> int:
@@ -281,17 +261,3 @@ def test_killed_monitor_is_noticed_and_the_container_starts_again(product: Produ
     assert status(product, "orphan") == "running"
     product.run("stop", "-t", "0", "orphan")
     product.run("rm", "orphan")
-
-
-@pytest.mark.parametrize("count", [50])
-def test_many_containers_leave_nothing(product: Product, busybox: str, count: int) -> None:
-    before = sorted(os.listdir(product.store / "containers")), product.mounts()
-    starts = [product.start(*QUICK, busybox, "true") for _ in range(count)]
-    assert [process.wait(120) for process in starts] == [0] * count
-    for process in starts:
-        process.communicate()
-    assert (sorted(os.listdir(product.store / "containers")), product.mounts()) == before
-    runs = [p for p in (product.runtime / "rootless").glob("store-*/run/*") if p.exists()]
-    assert runs == []
-    locks = [p.name for p in (product.runtime / "rootless").glob("store-*/locks/*.lock")]
-    assert all(len(name) < 60 for name in locks), locks

@@ -6,12 +6,12 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.helpers.processes import processes_with, wait_for
 from tests.helpers.product import QUICK
 
 if TYPE_CHECKING:
@@ -31,28 +31,6 @@ def ticking(product: Product, image: str, *, name: str, trap: str) -> str:
     container = detached(product, f"--name={name}", image, "sh", "-c", script)
     wait_for(lambda: "ready" in product.run("logs", container).out)
     return container
-
-
-def wait_for(condition: object, timeout: float = 10) -> None:
-    """Wait until another process has done something that can only be asked for."""
-    deadline = time.monotonic() + timeout
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
-def processes_with(text: str) -> list[int]:
-    """Return the pids whose command line contains a text."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                words = (entry / "cmdline").read_bytes()
-            except OSError:  # it ended meanwhile
-                continue
-            if text.encode() in words:
-                found.append(int(entry.name))
-    return found
 
 
 def test_detached_container_lives_until_stopped(product: Product, busybox: str) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.test_lifecycle import detached, wait_for
+from tests.helpers.processes import wait_for
+from tests.integration.test_lifecycle import detached
 
 if TYPE_CHECKING:
     from tests.helpers.product import Product

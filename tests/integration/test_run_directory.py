@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,21 +13,13 @@ import pytest
 
 from rootless.errors import HostUnsupported
 from rootless.paths import ensure_private_directory
+from tests.helpers.processes import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.helpers.product import Product
 
 DETACHED = ("run", "-d", "--network=none")
 EARS = 'trap "exit 3" TERM; echo ready; while :; do sleep 0.05; done'
-
-
-def wait_for(condition: Callable[[], object], timeout: float = 15) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def state(product: Product, name: str) -> dict[str, object]:
