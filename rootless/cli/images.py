@@ -12,12 +12,13 @@ from rootless.cli import output
 from rootless.cli.args import BOOL, LIST, Command, Option
 from rootless.cli.filters import boolean, has_label
 from rootless.engine import image_lookup
+from rootless.interface.store import created_seconds, list_images
 from rootless.model.names import SHORT_ID_LENGTH
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from rootless._entry import GlobalOptions
@@ -64,7 +65,7 @@ TABLE = Command(
 def main(argv: list[str], options: GlobalOptions) -> int:
     """Print the images that the options select, in their order."""
     parsed = TABLE.parse(argv)
-    images = in_order(image_lookup.iter_images(find_paths(options.root)))
+    images = list_images(find_paths(options.root))
     filters = output.parse_filters(parsed.texts("filter"), known=_FILTERS)
     if parsed.positionals:
         filters.setdefault("reference", []).append(parsed.positionals[0])
@@ -82,13 +83,6 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         quiet="ID" if parsed.flag("quiet") else "",
     )
     return 0
-
-
-def in_order(images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Sort images: newest first, those of the same moment by name, and the nameless last."""
-    return sorted(
-        images, key=lambda image: (-_age_key(image), image.name is None, image.name or "", image.image_id)
-    )
 
 
 def select(images: Sequence[LocalImage], filters: dict[str, list[str]], *, now_s: float) -> list[LocalImage]:
@@ -129,18 +123,6 @@ def row(image: LocalImage, *, now_s: float, truncate: bool, digests: bool) -> di
         "UniqueSize": "N/A",
         "VirtualSize": size,
     }
-
-
-def created_seconds(text: str) -> float:
-    """Return seconds since the epoch of an RFC 3339 time, 0 for none and for nonsense."""
-    whole, _, rest = text.partition(".")
-    digits = len(rest) - len(rest.lstrip("0123456789"))
-    fraction = rest[:digits][:6]  # images write nanoseconds, datetime takes microseconds
-    try:
-        moment = datetime.fromisoformat(whole + (f".{fraction:0<6}" if fraction else "") + rest[digits:])
-        return max(0.0, moment.timestamp())
-    except (ValueError, OverflowError, OSError):
-        return 0.0
 
 
 def _unique(rows: list[dict[str, Any]], parsed: Parsed) -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@ import time
 
 from rootless.cli import output, ps_filters
 from rootless.cli.args import BOOL, INT, LIST, Command, Option
-from rootless.engine import records
 from rootless.engine.describe import label_map
 from rootless.engine.logfile import timestamp
+from rootless.interface import store
 from rootless.model import lifecycle
 from rootless.model.names import SHORT_ID_LENGTH
 from rootless.paths import find_paths
@@ -67,7 +67,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     """Print the containers that the options select, newest first."""
     parsed = TABLE.parse(argv)
     paths = find_paths(options.root)
-    containers = _load_all(paths)
+    containers = store.list_containers(paths)
     chosen = ps_filters.select(
         containers,
         wanted=output.parse_filters(parsed.texts("filter"), known=ps_filters.KNOWN),
@@ -90,17 +90,6 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         quiet="ID" if parsed.flag("quiet") else "",
     )
     return 0
-
-
-def _load_all(paths: Paths) -> list[Container]:
-    """Return all containers, newest first, damaged ones included."""
-    containers = records.load_all(paths)
-    if len(containers) < len(records.list_ids(paths)):
-        from rootless.engine import damaged  # rare
-
-        containers += damaged.load_all(paths, known={container.spec.id for container in containers})
-        containers.sort(key=lambda container: container.spec.created_ns, reverse=True)
-    return containers
 
 
 def row(container: Container, *, now_ns: int, truncate: bool, size: str = "0B") -> dict[str, Any]:

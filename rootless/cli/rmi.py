@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from rootless.cli import output, several
 from rootless.cli.args import BOOL, Command, Option
-from rootless.engine import image_removal, modes, records
-from rootless.errors import NotFound
-from rootless.model import lifecycle
+from rootless.engine import modes
+from rootless.interface import store
 from rootless.paths import find_paths
-from rootless.runtime import userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,31 +29,12 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     """Remove the images; print what was untied and what was deleted."""
     parsed = TABLE.parse(argv)
     paths = find_paths(options.root)
-    force = parsed.flag("force")
-    containers = records.load_all(paths)
-    users: dict[str, list[str]] = {}
-    for container in containers:
-        users.setdefault(container.spec.image_id, []).append(container.spec.id)
-    running = {c.spec.id for c in containers if c.state.status == lifecycle.RUNNING}
+    removal = store.ImageRemoval(paths, force=parsed.flag("force"))
 
     def remove(query: str) -> None:
-        try:
-            removed = image_removal.remove_image(
-                paths, query, force=force, users=users, running=running.__contains__
-            )
-        except NotFound as exc:
-            if force and exc.reference == "no-such-image":  # -f asks for absence, which is given
-                return
-            raise
-        output.write("".join(line + "\n" for line in removed.lines))
+        output.write("".join(line + "\n" for line in removal.remove(query)))
 
     code = several.for_each(parsed.positionals, remove)
     if not parsed.flag("no-prune"):
-        mapping = modes.load_store_modes(paths)[1].mapping
-        image_removal.free_space_of_images(
-            paths,
-            image_ids=frozenset(users),
-            chains=frozenset(chain for c in containers for chain in c.spec.layers),
-            remove_tree=partial(userns.remove_tree, mapping=mapping, run_dir=paths.run),
-        )
+        removal.prune(modes.load_store_modes(paths)[1].mapping)
     return code

@@ -57,6 +57,7 @@ RING_1_MODULES = modules(
     ),
     "rootless/cli/args.py",
     "rootless/cli/groups.py",
+    "rootless/interface/store.py",
     "rootless/model/*.py",
     "rootless/runtime/*.py",
     "rootless/network/*.py",

@@ -10,8 +10,9 @@ from layers.digest import digest_bytes
 from layers.reference import Reference
 from rootless.cli import images
 from rootless.errors import NotFound, UsageError
+from rootless.interface import store
 
-NOW_S = images.created_seconds("2026-03-01T00:00:00Z")
+NOW_S = store.created_seconds("2026-03-01T00:00:00Z")
 
 
 def image(name: str | None, created: str = "2026-01-01T00:00:00Z", *, content: str = "", **labels: str):
@@ -29,7 +30,7 @@ MIDDLE = image("quay.io/team/middle:2", "2026-01-01T00:00:00Z", role="web", tier
 NEW = image("new", "2026-02-28T23:00:00Z")
 DANGLING = image(None, "2026-02-01T00:00:00+01:00", content="dangling")
 AGELESS = image("ageless", "")
-ALL = images.in_order([OLD, NEW, AGELESS, MIDDLE, DANGLING])
+ALL = store.in_order([OLD, NEW, AGELESS, MIDDLE, DANGLING])
 
 
 def names(*filters: str) -> list[str]:
@@ -48,7 +49,7 @@ def test_newest_comes_first_and_what_has_no_date_last() -> None:
 def test_images_of_one_moment_are_sorted_by_name_and_the_nameless_come_last() -> None:
     same = [image("b"), image(None, content="1"), image("a:2"), image("a:1"), image(None, content="2")]
     for given in (same, same[::-1]):
-        found = images.in_order(given)
+        found = store.in_order(given)
         assert [i.name for i in found[:3]] == [
             "docker.io/library/a:1",
             "docker.io/library/a:2",
@@ -107,4 +108,4 @@ def test_wrong_value_of_a_filter_is_refused(text: str) -> None:
     ],
 )
 def test_date_of_an_image_that_makes_no_sense_is_none(text: str, seconds: float) -> None:
-    assert images.created_seconds(text) == seconds
+    assert store.created_seconds(text) == seconds

@@ -9,6 +9,7 @@ from layers.store.directory import ImageLayout
 from rootless.cli import inspect
 from rootless.engine import describe
 from rootless.errors import RootlessError, UsageError
+from rootless.interface.store import find_object
 from rootless.model import lifecycle
 from rootless.model.policy import Healthcheck, Limits, LogConfig, RestartPolicy
 from rootless.model.spec import Device, Mount, Network, Port, Process, Security, Ulimit
@@ -250,4 +251,4 @@ def test_damaged_image_is_told(store, debian):
     with open(path, "w") as file:
         file.write("{}")
     with pytest.raises(RootlessError):
-        inspect.find_object(store.paths, "debian:12")
+        find_object(store.paths, "debian:12")
