@@ -5,9 +5,7 @@ Spec: image-spec config.md. Docker's schema 2 config is the same document.
 
 from __future__ import annotations
 
-import json
-
-from layers import document
+from layers import document, jsontext
 from layers.digest import Digest, digest_bytes
 from layers.platforms import Platform
 from layers.record import Record
@@ -197,7 +195,7 @@ def chain_ids(diff_ids: Sequence[Digest]) -> list[Digest]:
 
 def config_bytes(raw: dict[str, Any]) -> bytes:
     """Return the canonical bytes of a config that was made here: equal content, equal image id."""
-    return json.dumps(raw, sort_keys=True, separators=(",", ":")).encode()
+    return jsontext.dumps(raw, compact=True, sort_keys=True).encode()
 
 
 def _history_entry(fields: Fields) -> HistoryEntry:

@@ -6,8 +6,7 @@ surrogates) and what makes later code fail (deep nesting, huge numbers). Ring 1.
 
 from __future__ import annotations
 
-import json
-
+from layers import jsontext
 from layers.digest import Digest
 from layers.errors import InvalidDigest, InvalidManifest
 
@@ -130,7 +129,7 @@ def decode(data: bytes, what: str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Fi
     if len(data) > max_bytes:
         raise InvalidManifest(f"invalid {what}: it has {len(data)} bytes, more than {max_bytes}")
     try:
-        value = json.loads(
+        value = jsontext.loads(
             data.decode("utf-8"), object_pairs_hook=_unique_object, parse_constant=_refuse_constant
         )
         _check_tree(value)

@@ -6,9 +6,7 @@ tag moved on. What other tools wrote into the file is kept as it is. Spec: image
 
 from __future__ import annotations
 
-import json
-
-from layers import document, media
+from layers import document, jsontext, media
 from layers.errors import AmbiguousImage, ImageNotFound, InvalidReference
 from layers.manifest import Descriptor
 from layers.record import Record
@@ -105,7 +103,7 @@ class ImageIndex:
 
     def to_bytes(self) -> bytes:
         entries = [entry.raw for entry in self.entries]
-        return json.dumps({**self._extra, "manifests": entries}, separators=(",", ":")).encode()
+        return jsontext.dumps({**self._extra, "manifests": entries}, compact=True).encode()
 
     def with_tag(self, name: str, descriptor: Descriptor) -> ImageIndex:
         """Give a manifest a name; the manifest that had it stays, dangling if that was its last name."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from rootless.cli.args import bad_value
 
 _UNITS_NS = {
@@ -16,18 +14,20 @@ _UNITS_NS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_PIECE = re.compile(f"([0-9]*)(?:\\.([0-9]*))?({'|'.join(sorted(_UNITS_NS, key=len, reverse=True))})")
+_PIECE = f"([0-9]*)(?:\\.([0-9]*))?({'|'.join(sorted(_UNITS_NS, key=len, reverse=True))})"
 _MAX_NS = (1 << 63) - 1
 
 
 def duration_ns(text: str) -> int | None:
     """Return nanoseconds, None where Go's time.ParseDuration would refuse the text."""
+    import re  # 2 ms, and few containers are given a length of time
+
     sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
     if rest == "0":
         return 0
     total = 0
     position = 0
-    for match in _PIECE.finditer(rest):
+    for match in re.finditer(_PIECE, rest):
         whole, fraction, unit = match[1], match[2] or "", match[3]
         if match.start() != position or not whole + fraction:
             return None

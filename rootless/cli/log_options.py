@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from rootless.cli import values
 from rootless.cli.args import bad_value
 from rootless.engine.logattrs import tag_problem
@@ -81,6 +79,8 @@ def _check_attribute(text: str, name: str, value: str, *, driver: str) -> None:
     if name == "tag" and (problem := tag_problem(value)):
         raise bad_value("--log-opt", text, problem, hint="for example tag={{.Name}}/{{.ID}}")
     if name.endswith("-regex"):
+        import re  # 2 ms for the few that use it
+
         try:
             re.compile(value)
         except re.error as exc:

@@ -13,9 +13,10 @@ Rules:
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
+
+from layers import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def record(
         "timeNano": now_ns,
     }
     try:
-        _append(paths, json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        _append(paths, jsontext.dumps(message, compact=True).encode() + b"\n")
     except OSError:
         return
 

@@ -12,10 +12,10 @@ Rules (docs.docker.com/reference/dockerfile, HEALTHCHECK; moby daemon/health.go)
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 
+from layers import jsontext
 from rootless.engine.logfile import timestamp
 from rootless.model.value import Value
 
@@ -147,7 +147,7 @@ def read(container: Container) -> dict[str, Any] | None:
         return None
     try:
         with open(container.path(_FILE), encoding="utf-8") as file:
-            health = json.load(file)
+            health = jsontext.loads(file.read())
     except (OSError, ValueError):
         return None
     return health if isinstance(health, dict) else None
@@ -165,7 +165,7 @@ def save(container: Container, health: Health) -> None:
     draft = container.path(f".{_FILE}.new")  # one process at a time writes it
     try:
         with open(draft, "w", encoding="utf-8") as file:
-            json.dump(to_docker(health), file)
+            file.write(jsontext.dumps(to_docker(health)))
         os.rename(draft, path)
     except OSError:
         for name in (draft, path):

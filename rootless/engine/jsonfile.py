@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
+
+from layers import jsontext
 
 
 def read(directory: str, name: str) -> dict[str, object]:
@@ -13,7 +14,7 @@ def read(directory: str, name: str) -> dict[str, object]:
         OSError: it cannot be read. ValueError: it holds something else.
     """
     with open(os.path.join(directory, name), encoding="utf-8", errors="surrogateescape") as file:
-        data = json.load(file)
+        data = jsontext.loads(file.read())
     if not isinstance(data, dict):
         raise ValueError(f"{name} holds no object")
     return data
@@ -32,7 +33,7 @@ def replace(directory: str, name: str, data: dict[str, object], *, durable: bool
     temporary = os.path.join(directory, f".{name}.{os.getpid()}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        _write_all(fd, json.dumps(data).encode())
+        _write_all(fd, jsontext.dumps(data).encode())
         if durable:
             os.fsync(fd)
         os.rename(temporary, path)
@@ -51,7 +52,7 @@ def overwrite(directory: str, name: str, data: dict[str, object]) -> None:
     """
     fd = os.open(os.path.join(directory, name), os.O_WRONLY | os.O_CLOEXEC)
     try:
-        text = json.dumps(data).encode()
+        text = jsontext.dumps(data).encode()
         _write_all(fd, text.ljust(os.fstat(fd).st_size))  # JSON may end in spaces
         os.fsync(fd)
     finally:

@@ -5,16 +5,14 @@ Docker's `daemon/logger/loginfo.go` and `templates` name what can be asked for.
 
 from __future__ import annotations
 
-import re
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rootless.model.spec import ContainerSpec
 
-_FIELD = re.compile(r"\{\{\s*\.(\w*)\s*\}\}")
-_BRACES = re.compile(r"\{\{|\}\}")
+_FIELD = r"\{\{\s*\.(\w*)\s*\}\}"
+_BRACES = r"\{\{|\}\}"
 _TAG_FIELDS = ("ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName", "DaemonName")
 
 
@@ -30,20 +28,28 @@ def log_attributes(spec: ContainerSpec) -> dict[str, str]:
 
 def tag_problem(template: str) -> str:
     """Say why a tag cannot be made, "" when it can."""
-    for name in _FIELD.findall(template):
+    import re  # 2 ms, and few logs have tags
+
+    for name in re.findall(_FIELD, template):
         if name not in _TAG_FIELDS:
             return f"unknown field: .{name}"
-    return "not a field" if _BRACES.search(_FIELD.sub("", template)) else ""
+    return "not a field" if re.search(_BRACES, re.sub(_FIELD, "", template)) else ""
 
 
 def _choose(entries: Iterable[str], options: dict[str, str], option: str) -> Iterator[tuple[str, str]]:
     """Yield the "NAME=value" entries that an option names, or that match its -regex form."""
     names = options.get(option, "").split(",")
-    pattern = re.compile(options[f"{option}-regex"]) if options.get(f"{option}-regex") else None
+    pattern = options.get(f"{option}-regex")
     for entry in entries:
         name, _, value = entry.partition("=")
-        if name in names or (pattern is not None and pattern.search(name)):
+        if name in names or (pattern and _matches(pattern, name)):
             yield name, value
+
+
+def _matches(pattern: str, name: str) -> bool:
+    import re  # as in `tag_problem`
+
+    return re.search(pattern, name) is not None
 
 
 def _expand_tag(template: str, spec: ContainerSpec) -> str:
@@ -57,4 +63,6 @@ def _expand_tag(template: str, spec: ContainerSpec) -> str:
         "ImageName": spec.image,
         "DaemonName": "rootless",
     }
-    return _FIELD.sub(lambda match: fields.get(match[1], ""), template)
+    import re  # as in `tag_problem`
+
+    return re.sub(_FIELD, lambda match: fields.get(match[1], ""), template)

@@ -9,7 +9,7 @@ by line.
 
 from __future__ import annotations
 
-import json
+from layers import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def encode_json(text: bytes, stream: str, stamp: bytes, attributes: bytes) -> by
 
 def encode_attributes(attributes: Mapping[str, str]) -> bytes:
     """Return what stands between an entry's stream and its time."""
-    return f',"attrs":{json.dumps(dict(attributes))}'.encode() if attributes else b""
+    return f',"attrs":{jsontext.dumps(dict(attributes))}'.encode() if attributes else b""
 
 
 def parse_json(lines: list[bytes]) -> list[Entry]:
@@ -90,7 +90,7 @@ def parse_json(lines: list[bytes]) -> list[Entry]:
     All of them are decoded at once, which takes a third of the time; where one is damaged, one by one.
     """
     try:
-        found = json.loads(b"[" + b",".join(lines) + b"]")
+        found = jsontext.loads(b"[" + b",".join(lines) + b"]")
         if len(found) == len(lines):
             return [_entry(fields) for fields in found]
     except _DAMAGED:
@@ -98,7 +98,7 @@ def parse_json(lines: list[bytes]) -> list[Entry]:
     entries = []
     for line in lines:
         try:
-            entries.append(_entry(json.loads(line)))
+            entries.append(_entry(jsontext.loads(line)))
         except _DAMAGED:
             continue
     return entries

@@ -9,13 +9,13 @@ later connects (`attach`).
 
 from __future__ import annotations
 
-import json
 import os
 
 # The C module alone: socket.py would bring selectors and its enums, 4 ms on the launch path.
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket
 from contextlib import contextmanager, suppress
 
+from layers import jsontext
 from rootless.errors import EXIT_SIGNAL_BASE, InternalError
 from rootless.runtime import handshake
 
@@ -66,7 +66,7 @@ class Session:
         data, fd = handshake.receive(self.events)
         if not data:
             return None
-        event: dict[str, Any] = json.loads(data)
+        event: dict[str, Any] = jsontext.loads(data)
         if fd is not None and event.get("terminal"):
             self.console = fd
         elif fd is not None:
@@ -96,7 +96,7 @@ class Session:
 
     def _say(self, **request: object) -> None:
         with suppress(OSError):  # the minder has just ended
-            self.events.send(json.dumps(request).encode())
+            self.events.send(jsontext.dumps(request).encode())
 
 
 def attach(run_dir: str, *, streams: Sequence[str], with_input: bool) -> Session:
@@ -114,7 +114,7 @@ def attach(run_dir: str, *, streams: Sequence[str], with_input: bool) -> Session
         with short_path(run_dir, SOCKET_NAME) as path:
             events.connect(path)
         pipes = [os.pipe2(os.O_CLOEXEC) for _ in streams]
-        request = json.dumps({"attach": list(streams), "input": with_input}).encode()
+        request = jsontext.dumps({"attach": list(streams), "input": with_input}).encode()
         handshake.send_all(events, request, [sink for _, sink in pipes])
     except OSError:
         events.close()
@@ -174,14 +174,14 @@ class Minder:
 def send_event(events: socket, event: str, *, fd: int | None = None, **details: object) -> None:
     """Send one event; a receiver that is gone misses nothing."""
     with suppress(OSError):  # EPIPE: it was killed, or has detached
-        handshake.send(events, json.dumps({"event": event, **details}).encode(), fd)
+        handshake.send(events, jsontext.dumps({"event": event, **details}).encode(), fd)
 
 
 def receive_request(events: socket) -> tuple[dict[str, Any] | None, list[int]]:
     """Return what a command line says, and the descriptors with it; None when it is gone."""
     data, fds = handshake.receive_all(events)
     try:
-        request = json.loads(data)
+        request = jsontext.loads(data)
     except ValueError:  # nothing, or nothing of ours
         request = None
     if isinstance(request, dict):

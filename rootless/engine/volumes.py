@@ -6,11 +6,11 @@ A volume's content belongs to the container's ids: it is filled and removed insi
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from contextlib import contextmanager
 
+from layers import jsontext
 from rootless.errors import NotFound, StateConflict
 from rootless.model.names import ID_LENGTH
 from rootless.model.value import Value
@@ -77,7 +77,7 @@ def load(paths: Paths, name: str) -> Volume:
         raise _not_found(name)
     try:
         with open(os.path.join(directory, "volume.json"), encoding="utf-8") as file:
-            return Volume.from_json(json.load(file)).replace(name=name)
+            return Volume.from_json(jsontext.loads(file.read())).replace(name=name)
     except (OSError, ValueError, TypeError):
         return Volume(name=name)
 
@@ -177,7 +177,7 @@ def _make(paths: Paths, volume: Volume) -> None:
         os.makedirs(data)
         os.chmod(data, 0o755)  # noqa: S103  users of the container enter, umask or not
     with open(os.path.join(draft, "volume.json"), "w", encoding="utf-8") as file:
-        json.dump(volume.to_json(), file)
+        file.write(jsontext.dumps(volume.to_json()))
     os.rename(draft, os.path.join(paths.volumes, volume.name))
     events.record(paths, events.VOLUME, "create", id=volume.name, attributes={"driver": "local"})
 

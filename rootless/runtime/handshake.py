@@ -12,12 +12,12 @@ Ring 1.
 
 from __future__ import annotations
 
-import json
 import os
 
 # The C module alone: socket.py would bring selectors and its enums, 4 ms on the launch path.
 from _socket import AF_UNIX, CMSG_LEN, MSG_DONTWAIT, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socketpair
 
+from layers import jsontext
 from rootless.errors import InternalError, RootlessError, RuntimeSetupError
 
 TYPE_CHECKING = False
@@ -74,12 +74,12 @@ def next_state(state: str, message: bytes) -> str:
 
 def encode_failure(error: RootlessError) -> bytes:
     """Return the FAILED message for an error."""
-    return FAILED + json.dumps(failure_fields(error)).encode()
+    return FAILED + jsontext.dumps(failure_fields(error)).encode()
 
 
 def decode_failure(message: bytes) -> RuntimeSetupError:
     """Return the error that a FAILED message describes."""
-    return failure_from(json.loads(message[1:]))
+    return failure_from(jsontext.loads(message[1:]))
 
 
 def failure_fields(error: RootlessError) -> dict[str, Any]:

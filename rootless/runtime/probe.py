@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from layers import jsontext
 from rootless import __version__
 from rootless.linux import procfs
 from rootless.model.host import HostFacts
@@ -121,24 +122,20 @@ def _link(path: str) -> str:
 
 
 def _read_cache(path: str, fingerprint: dict[str, Any]) -> HostFacts | None:
-    import json
-
     try:
         with open(path, "rb") as file:
-            data = json.loads(file.read())
+            data = jsontext.loads(file.read())
         return HostFacts.from_json(data["facts"]) if data["fingerprint"] == fingerprint else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # none yet, or cut short by a full disk: tried again
 
 
 def _write_cache(path: str, data: dict[str, Any]) -> None:
-    import json
-
     temporary = f"{path}.{os.getpid()}"
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
-            file.write(json.dumps(data).encode())
+            file.write(jsontext.dumps(data).encode())
         os.rename(temporary, path)
     except OSError:
         _forget(temporary)  # no room in the run directory: the next command tries again

@@ -20,7 +20,6 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import signal
 import stat
 
 from rootless.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, RuntimeSetupError, os_error_text
@@ -31,7 +30,10 @@ from rootless.runtime.rootfs import ensure_directory, open_in_root, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from typing import NoReturn
+else:
+    import _signal as signal  # the C module alone: signal.py makes enums of its numbers, 1.3 ms
 
     from rootless.runtime.process_plan import ProcessPlan
 
