@@ -67,7 +67,8 @@ def test_container_that_backs_off_unheard_is_stopped(product: Product, busybox: 
 def test_monitor_outlives_the_login_that_started_it(fresh_product: Product, busybox_ref: str) -> None:
     """A logout removes all of $XDG_RUNTIME_DIR; commands use another run directory from then on."""
     product = fresh_product
-    product.run(*DETACHED, "-q", "--name=ever", "--restart=always", busybox_ref, "sleep", "1000")
+    command = (*DETACHED, "-q", "--name=ever", "--restart=always", busybox_ref, "sleep", "1000")
+    container_id = product.run(*command).out.strip()
     first = state(product, "ever")["Pid"]
     shutil.rmtree(product.runtime)
     elsewhere = Path(f"/tmp/rootless-{os.geteuid()}")
@@ -77,7 +78,7 @@ def test_monitor_outlives_the_login_that_started_it(fresh_product: Product, busy
     assert state(product, "ever")["ExitCode"] == 137
     product.run("start", "ever")
     product.run("rm", "-f", "ever")
-    assert not list(elsewhere.glob("store-*/run/*"))
+    assert not list(elsewhere.glob(f"store-*/run/{container_id[:24]}"))
 
 
 def test_run_directory_that_others_may_enter_is_refused(product: Product, busybox: str) -> None:
