@@ -10,15 +10,26 @@ from rootless.paths import find_paths
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless._entry import GlobalOptions
+    from rootless.cli.args import Parsed
+    from rootless.model.spec import ContainerSpec
+    from rootless.paths import Paths
 
 TABLE = CREATE_TABLE
 
 
 def main(argv: list[str], options: GlobalOptions) -> int:
     """Print the id of the new container."""
-    parsed = TABLE.parse(argv)
+    print(create(find_paths(options.root), TABLE.parse(argv), options).id)
+    return 0
+
+
+def create(paths: Paths, parsed: Parsed, options: GlobalOptions) -> ContainerSpec:
+    """Record the container that a command line asks for; prints notices.
+
+    Raises:
+        RootlessError: nothing was recorded.
+    """
     run_options.check_conflicts(parsed)
-    paths = find_paths(options.root)
     paths.ensure()
     _, mode = modes.load_modes(paths, storage=parsed.text("storage"))
     removal.sweep(paths, mapping=mode.mapping)
@@ -27,5 +38,4 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         foreground.notice_once(paths, text)
     for text in run_unsupported.notices(parsed):
         foreground.notice(text)
-    print(spec.id)
-    return 0
+    return spec

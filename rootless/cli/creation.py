@@ -7,7 +7,7 @@ import sys
 import time
 
 from rootless.cli import run_options
-from rootless.errors import EXIT_ENGINE, EXIT_SIGNAL_BASE, NotFound, StateConflict, UsageError, os_error_text
+from rootless.errors import EXIT_ENGINE, EXIT_SIGNAL_BASE, StateConflict, UsageError, os_error_text
 from rootless.model.names import find_container_id, new_id
 
 TYPE_CHECKING = False
@@ -63,23 +63,15 @@ def _ensure_image(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mappi
     from rootless.engine import image_lookup
 
     name, policy = parsed.positionals[0], parsed.text("pull")
-    if policy != "always":
-        try:
-            image = image_lookup.find_image(paths, name)
-        except NotFound:
-            if policy == "never":
-                raise
-            print(f"Unable to find image '{name}' locally", file=sys.stderr)
-        else:
-            if not image_lookup.missing_snapshots(paths, mapping_key, image):
-                return image
-            # It was pulled under another id mapping (an administrator has granted ids since), or the power
-            # failed before the disk had it: its own blobs are the source of the new tree, no registry is
-            # asked, unless they are lost too.
-            if policy == "never" or image_lookup.has_layers(paths, image):
-                _pull_in_child(options, f"oci:{paths.store}:{image.name}", "--quiet", silent=True)
-                return image
-            print(f"Layers of image '{name}' are lost, pulling it again", file=sys.stderr)
+    image, source = image_lookup.plan_pull(paths, name, policy=policy, snapshots_key=mapping_key)
+    if image is not None and source != name:
+        if source:
+            _pull_in_child(options, source, "--quiet", silent=True)
+        return image
+    if image is not None:
+        print(f"Layers of image '{name}' are lost, pulling it again", file=sys.stderr)
+    elif policy != "always":
+        print(f"Unable to find image '{name}' locally", file=sys.stderr)
     words = [f"--tls-verify={str(parsed.flag('tls-verify')).lower()}"]
     words += [f"--platform={parsed.text('platform')}"] if parsed.given("platform") else []
     words += ["--quiet"] if parsed.flag("quiet") else []

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rootless._entry import GlobalOptions
     from rootless.cli.args import Parsed
     from rootless.engine.records import Container
+    from rootless.engine.session import Session
     from rootless.model.spec import ContainerSpec, Process
     from rootless.paths import Paths
 
@@ -31,12 +32,28 @@ TABLE = Command(
 
 def main(argv: list[str], options: GlobalOptions) -> int:
     parsed = TABLE.parse(argv)
-    paths = find_paths(options.root)
+    session, process = begin(find_paths(options.root), parsed)
+    if parsed.flag("detach"):
+        foreground.wait_started(session)
+        return 0
+    return foreground.attend(
+        session, process, forward_signals=True, detach_keys=run_options.detach_keys(parsed)
+    )
+
+
+def begin(paths: Paths, parsed: Parsed) -> tuple[Session, Process]:
+    """Begin to start the process that a command line asks for; must run in a process without threads.
+
+    Returns:
+        the session, whose next event is "started" or "failed", and the process.
+    Raises:
+        RootlessError: there is no such container, it does not run, or the options are wrong.
+    """
     container = records.find(paths, parsed.positionals[0])
     if container.state.status != lifecycle.RUNNING:
         raise _not_running(container)
-    detached = parsed.flag("detach")
     process = _make_process(paths, parsed, container.spec)
+    detached = parsed.flag("detach")
     if not detached:
         foreground.check_terminal(tty=process.tty, stdin=process.stdin)
     process = foreground.with_window_size(process)
@@ -47,12 +64,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     session = exec_session.start(
         paths, container, process=process, security=security, mapping=mode.mapping, detached=detached
     )
-    if detached:
-        foreground.wait_started(session)
-        return 0
-    return foreground.attend(
-        session, process, forward_signals=True, detach_keys=run_options.detach_keys(parsed)
-    )
+    return session, process
 
 
 def _not_running(container: Container) -> StateConflict:

@@ -65,8 +65,8 @@ def with_window_size(process: Process) -> Process:
     return process.replace(rows=rows, columns=columns)
 
 
-def wait_started(session: Session) -> None:
-    """Wait until a detached process runs; print its notices.
+def wait_started(session: Session) -> int:
+    """Wait until a detached process runs, and return its pid; print its notices.
 
     Raises:
         RootlessError: it did not start.
@@ -76,7 +76,8 @@ def wait_started(session: Session) -> None:
         if event is not None and event["event"] == wire.NOTICE:
             notice(event["text"], event.get("level", NOTICE_LEVEL))
         elif event is not None and event["event"] == wire.STARTED:
-            return
+            pid: int = event["pid"]
+            return pid
         else:
             raise wire.failure_of(event)
 

@@ -63,14 +63,11 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     paths = find_paths(options.root)
     container = records.find(paths, parsed.positionals[0])
     sink = _Sink(timestamps=parsed.flag("timestamps"), details=parsed.flag("details"))
-    reader, form = logreader.open_log(container)
-    with reader:
-        if tail is not None:
-            reader.skip_to_tail(tail)
-        blocks: Iterator[list[bytes] | Pause] = reader.read()
-        if parsed.flag("follow"):
-            blocks = logreader.follow(paths, container, reader, until_ns=until_ns)
-        _print(logreader.entries(blocks, form, since_ns=since_ns, until_ns=until_ns), sink)
+    follow = parsed.flag("follow")
+    _print(
+        logreader.read_log(paths, container, follow=follow, tail=tail, since_ns=since_ns, until_ns=until_ns),
+        sink,
+    )
     _tell_losses(paths, container)
     return 0
 

@@ -78,6 +78,36 @@ def find_image(paths: Paths, query: str, *, snapshots_key: str = "") -> LocalIma
     return image
 
 
+def plan_pull(paths: Paths, name: str, *, policy: str, snapshots_key: str) -> tuple[LocalImage | None, str]:
+    """Decide what to pull before an image can run.
+
+    A found image may have been pulled under another id mapping (an administrator has granted ids since), or
+    the power failed before the disk had it: its own blobs are the source of the new tree, no registry is
+    asked, unless they are lost too.
+
+    Args:
+        policy: "always", "missing" or "never" (--pull).
+    Returns:
+        the image as it is here, None if it is not, or not looked for; and what to pull: "" for nothing,
+        the name, or the store's own copy as `oci:…`.
+    Raises:
+        NotFound: it is not here and must not be pulled.
+    """
+    if policy == "always":
+        return None, name
+    try:
+        image = find_image(paths, name)
+    except NotFound:
+        if policy == "never":
+            raise
+        return None, name
+    if not missing_snapshots(paths, snapshots_key, image):
+        return image, ""
+    if policy == "never" or has_layers(paths, image):
+        return image, f"oci:{paths.store}:{image.name}"
+    return image, name
+
+
 def keep_images(paths: Paths) -> FileLock:
     """Return a lock (a context manager) under which no image or layer is deleted; many may hold it."""
     return ImageLayout(paths.store, locks=paths.locks).pulling()

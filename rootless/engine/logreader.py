@@ -131,6 +131,33 @@ def open_log(container: Container) -> tuple[LogReader, Format]:
     return LogReader(container.path(form.file_name), max_files=log.max_files), form
 
 
+def read_log(
+    paths: Paths,
+    container: Container,
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+) -> Iterator[Entry | Pause]:
+    """Yield what a container wrote between two moments; pauses only where its log is followed to the end.
+
+    Args:
+        tail: begin with so many last lines.
+
+    Raises:
+        StateConflict: its log driver keeps nothing.
+    """
+    reader, form = open_log(container)
+    with reader:
+        if tail is not None:
+            reader.skip_to_tail(tail)
+        blocks: Iterator[list[bytes] | Pause] = reader.read()
+        if follow:
+            blocks = follow_log(paths, container, reader, until_ns=until_ns)
+        yield from entries(blocks, form, since_ns=since_ns, until_ns=until_ns)
+
+
 def entries(
     blocks: Iterator[list[bytes] | Pause], form: Format, *, since_ns: int | None, until_ns: int | None
 ) -> Iterator[Entry | Pause]:
@@ -148,7 +175,7 @@ def entries(
                 yield entry
 
 
-def follow(
+def follow_log(
     paths: Paths, container: Container, reader: LogReader, *, until_ns: int | None = None
 ) -> Iterator[list[bytes] | Pause]:
     """Yield lines as they come, a pause whenever there is nothing new; ends with the container's monitor.
