@@ -39,11 +39,12 @@ SLOW_SAMPLE = 4
 """How many slow tests an ordinary run takes."""
 
 CACHE = Path(os.environ.get("ROOTLESS_TEST_CACHE", "/var/cache/rootless-tests"))
-"""What scripts/test prepared: the layout of a Debian image in images/debian, wheels of the dependencies."""
+"""What scripts/test prepared: layouts of Debian images in images/, wheels of the dependencies."""
 
 FIXTURE_NEEDS = {
     "registry": ("docker-registry", "skopeo"),
     "debian_ref": ("debian-image",),
+    "postgres": ("postgres-image",),
     "busybox_layout": ("busybox",),
 }
 
@@ -117,6 +118,7 @@ def _available(word: str) -> bool:
         "tun": lambda: os.access("/dev/net/tun", os.R_OK | os.W_OK),
         "wheels": lambda: any(CACHE.glob("wheels/*.whl")),
         "debian-image": lambda: (CACHE / "images/debian/index.json").exists(),
+        "postgres-image": lambda: (CACHE / "images/postgres/index.json").exists(),
     }
     if word in special:
         return bool(special[word]())
@@ -205,3 +207,9 @@ def debian(shared_product: Product, debian_ref: str) -> str:
     """The Debian image, pulled into the store of `product`."""
     shared_product.run("pull", "-q", debian_ref, timeout=300)
     return debian_ref
+
+
+@pytest.fixture(scope="session")
+def postgres(shared_product: Product) -> str:
+    """A PostgreSQL server of Debian's, pulled into the store of `product`; its id."""
+    return shared_product.run("pull", "-q", f"oci:{CACHE}/images/postgres:12", timeout=300).out.strip()

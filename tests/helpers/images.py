@@ -4,7 +4,7 @@
     Layout(path).image("latest", [layer, Layer().file("a", b"1")], compression="zstd", config={"Cmd": ["id"]})
 
 A writer that shares no code with the product, so that a mistake cannot cancel itself out.
-Run as a program it makes the cached images: `python -m tests.helpers.images {busybox|shell|debian} …`.
+As a program it makes the cached images: `python -m tests.helpers.images {busybox|shell|debian|postgres} …`.
 """
 
 from __future__ import annotations
@@ -276,15 +276,30 @@ def libraries(program: str) -> list[str]:
     return sorted({word for word in words if word.startswith("/")})
 
 
-def debian_layout(tar: str, path: str) -> None:
-    """Make the layout of a one-layer Debian image from the tar that mmdebstrap wrote."""
-    Layout(path).image("12", [Path(tar).read_bytes()], config={"Cmd": ["bash"]})
+DEBIAN_CONFIGS = {
+    "debian": {"Cmd": ["bash"]},
+    "postgres": {
+        "User": "postgres",
+        "Env": [
+            PATH.replace("=", "=/usr/lib/postgresql/15/bin:"),
+            "PGDATA=/var/lib/postgresql/data",
+            "PGHOST=/tmp",
+        ],
+        "Cmd": ["sh", "-c", '[ -e "$PGDATA" ] || initdb --auth=trust; exec postgres -k /tmp -c jit=off'],
+        "StopSignal": "SIGINT",  # as PostgreSQL names it, "fast shutdown"
+    },
+}
+
+
+def debian_layout(kind: str, tar: str, path: str) -> None:
+    """Make the layout of a one-layer image from the tar that mmdebstrap wrote."""
+    Layout(path).image("12", [Path(tar).read_bytes()], config=DEBIAN_CONFIGS[kind])
 
 
 def main(argv: Sequence[str]) -> int:
     kind, *arguments = argv
-    if kind == "debian":
-        debian_layout(*arguments)
+    if kind in DEBIAN_CONFIGS:
+        debian_layout(kind, *arguments)
     elif kind in ("busybox", "shell"):
         content = busybox_layer() if kind == "busybox" else shell_layer()
         Layout(arguments[0]).image("latest", [content], config={"Cmd": ["sh"]})

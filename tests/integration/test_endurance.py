@@ -241,7 +241,6 @@ def test_idle_monitor_and_prober_make_no_system_call(
         strace.send_signal(signal.SIGINT)
     lines = trace.read_text().splitlines()
     assert sorted(int(line.split()[0]) for line in lines) == sorted(pids), lines  # what each was in before
-    assert switches(pids) == 0
 
 
 def switches(pids: list[int]) -> int:
