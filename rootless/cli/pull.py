@@ -10,14 +10,11 @@ from rootless.cli import foreground, output
 from rootless.cli.args import Command
 from rootless.cli.run_table import PULL_OPTIONS
 from rootless.engine import modes, worker
-from rootless.errors import UsageError
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless._entry import GlobalOptions
-    from rootless.cli.args import Parsed
-    from rootless.engine.images import PullOptions
 
 TABLE = Command(
     "pull",
@@ -43,13 +40,16 @@ def main(argv: list[str], options: GlobalOptions) -> int:
 
     from rootless.cli.progress import make_progress
     from rootless.engine import images
+    from rootless.interface.images import pull_options
 
     quiet = parsed.flag("quiet")
     pulled = images.pull_blocking(
         paths,
         mode,
         parsed.positionals[0],
-        options=pull_options(parsed),
+        options=pull_options(
+            os.environ, platform=parsed.text("platform"), tls_verify=parsed.flag("tls-verify")
+        ),
         progress=make_progress(quiet=quiet),
         early=early,
     )
@@ -62,29 +62,3 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     if sys.stdout is not None:
         sys.stdout.flush()
     return 0
-
-
-def pull_options(parsed: Parsed) -> PullOptions:
-    """Return what the command line and the environment say about a pull.
-
-    Raises:
-        UsageError: --platform is no platform.
-    """
-    from layers.errors import InvalidPlatform
-    from layers.manifest import Platform
-    from rootless.engine.images import PullOptions
-    from rootless.registry.settings import Deadlines, RegistrySettings
-
-    platform = None
-    if parsed.text("platform"):
-        try:
-            platform = Platform.parse(parsed.text("platform"))
-        except InvalidPlatform as exc:
-            raise UsageError(exc.message, on=parsed.text("platform"), hint=exc.hint or None) from exc
-    settings = RegistrySettings(
-        environment=dict(os.environ),
-        tls_verify=parsed.flag("tls-verify"),
-        # for tests, and for networks that the defaults do not fit
-        deadlines=Deadlines.parse(os.environ.get("ROOTLESS_REGISTRY_DEADLINES", "")),
-    )
-    return PullOptions(settings=settings, platform=platform)
