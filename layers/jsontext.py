@@ -50,6 +50,8 @@ def loads(
     if isinstance(text, bytes):
         text = text.decode()
     scan = make_scanner(_Rules(object_pairs_hook, parse_constant))  # type: ignore[arg-type]
+    if text.startswith("\ufeff"):
+        _fail("Unexpected UTF-8 BOM (decode using utf-8-sig)", text, 0)
     begin = len(text) - len(text.lstrip(_SPACE))
     try:
         value, end = scan(text, begin)

@@ -6,9 +6,10 @@ files belong to mapped ids it must run inside the user namespace. Ring 1.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
+
+from layers.contexts import suppress
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_DEPTH = 64
@@ -49,10 +50,10 @@ def remove_entry(parent_fd: int, name: bytes) -> None:
     except FileNotFoundError:
         return
     except (IsADirectoryError, PermissionError):  # EPERM is what POSIX wants for directories
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             if not stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
                 raise
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         top_fd = _open_directory(parent_fd, name)
         try:
             _Emptier(top_fd).run()
@@ -98,7 +99,7 @@ class _Emptier:
             self.stack.pop()
             os.close(fd)
             above = self.stack[-1][0] if self.stack else parent_fd
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 os.rmdir(own_name, dir_fd=above)
 
     def _push(self, parent_fd: int, name: bytes) -> None:
@@ -130,7 +131,7 @@ class _Emptier:
                 if entry.is_dir(follow_symlinks=False):
                     directories.append(name)
                 else:
-                    with contextlib.suppress(FileNotFoundError):
+                    with suppress(FileNotFoundError):
                         os.unlink(name, dir_fd=fd)
         return directories
 
@@ -145,7 +146,7 @@ def _open_directory(parent_fd: int, name: bytes) -> int:
     mode = os.fstat(fd).st_mode
     if mode & 0o300 != 0o300:
         # Somebody else's: with capabilities it works all the same, else unlink will say why not.
-        with contextlib.suppress(PermissionError):
+        with suppress(PermissionError):
             os.fchmod(fd, stat.S_IMODE(mode) | 0o700)
     return fd
 

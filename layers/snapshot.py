@@ -8,13 +8,13 @@ disk counts as absent: `layers.unsynced`. Filling one is `layers.apply`'s work. 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
 import time
 
 from layers import unsynced
+from layers.contexts import suppress
 from layers.removal import remove_tree
 from layers.store.files import remove_if_there, sync_directory
 
@@ -150,7 +150,7 @@ class Snapshots:
         doubted = unsynced.doubted(self.directory)
         for mark in doubted:
             hidden = os.path.join(self.directory, PREFIX + os.urandom(8).hex())
-            with contextlib.suppress(FileNotFoundError):  # it was not made, or its image was removed since
+            with suppress(FileNotFoundError):  # it was not made, or its image was removed since
                 os.rename(os.path.join(self.directory, mark.chain), hidden)
         if doubted:
             sync_directory(self.directory)  # before the marks go

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 
+from layers.contexts import suppress
 from layers.store.files import remove_if_there, sync_directory
 
 TYPE_CHECKING = False

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import zlib
-from contextlib import nullcontext
 
+from layers.contexts import nullcontext
 from rootless.cli import terminal
 from rootless.engine import session as wire
 from rootless.engine.relay import ABANDONED, DETACHED, NOTICE_LEVEL, Relay

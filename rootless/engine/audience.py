@@ -15,8 +15,8 @@ import os
 
 # The C module alone: socket.py would bring selectors and its enums, 4 ms on the launch path.
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, socket
-from contextlib import suppress
 
+from layers.contexts import suppress
 from rootless.engine import session as wire
 from rootless.engine.backlog import Backlog
 from rootless.engine.pump import Watcher, flush, wait_and_flush

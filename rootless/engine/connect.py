@@ -6,8 +6,8 @@ Called by the monitor while the container's init waits.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
+from layers.contexts import suppress
 from rootless.errors import HostUnsupported, RootlessError
 from rootless.network import files
 from rootless.network.driver import Attachment, DriverUnusable, NetTarget, find_driver

@@ -13,9 +13,9 @@ Rules (docs.docker.com/reference/dockerfile, HEALTHCHECK; moby daemon/health.go)
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from layers import jsontext
+from layers.contexts import suppress
 from rootless.engine.logfile import timestamp
 from rootless.model.value import Value
 

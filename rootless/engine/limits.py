@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import suppress
 
+from layers.contexts import suppress
 from rootless.errors import EXIT_ENGINE, HostUnsupported
 from rootless.linux import cgroups, procfs
 from rootless.model.policy import parse_cpuset

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 
+from layers.contexts import suppress
 from rootless.engine import logformat
 from rootless.engine.logattrs import log_attributes
 

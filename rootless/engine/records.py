@@ -12,8 +12,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import contextmanager, suppress
 
+from layers.contexts import contextmanager, suppress
 from rootless.engine import events, jsonfile
 from rootless.errors import InternalError, NotFound, StateConflict
 from rootless.linux import procfs

@@ -11,8 +11,8 @@ import os
 import select
 import sys
 import time
-from contextlib import suppress
 
+from layers.contexts import suppress
 from rootless.engine import session as wire
 
 TYPE_CHECKING = False

@@ -7,7 +7,6 @@ import os
 
 from rootless.engine import events, records, volume_removal, volumes
 from rootless.errors import StateConflict
-from rootless.runtime import userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ def sweep(paths: Paths, *, mapping: IdMapping) -> None:
 
 def delete(paths: Paths, path: str, *, mapping: IdMapping) -> None:
     """Delete a tree unless another process is at it."""
+    from rootless.runtime import userns  # with ctypes, 2 ms: `run` sweeps, but rarely finds something
+
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -13,9 +13,9 @@ import os
 
 # The C module alone: socket.py would bring selectors and its enums, 4 ms on the launch path.
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket
-from contextlib import contextmanager, suppress
 
 from layers import jsontext
+from layers.contexts import contextmanager, suppress
 from rootless.errors import EXIT_SIGNAL_BASE, InternalError
 from rootless.runtime import handshake
 

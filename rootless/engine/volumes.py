@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
 
 from layers import jsontext
+from layers.contexts import contextmanager
 from rootless.errors import NotFound, StateConflict
 from rootless.model.names import ID_LENGTH
 from rootless.model.value import Value

@@ -7,10 +7,10 @@ restrictions of this very process). Failures that may pass are never cached.
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from layers import jsontext
+from layers.contexts import suppress
 from rootless import __version__
 from rootless.linux import procfs
 from rootless.model.host import HostFacts
@@ -142,5 +142,5 @@ def _write_cache(path: str, data: dict[str, Any]) -> None:
 
 
 def _forget(path: str) -> None:
-    with contextlib.suppress(OSError):  # it is not there
+    with suppress(OSError):  # it is not there
         os.unlink(path)

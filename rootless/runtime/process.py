@@ -32,10 +32,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from typing import NoReturn
-else:
-    import _signal as signal  # the C module alone: signal.py makes enums of its numbers, 1.3 ms
 
     from rootless.runtime.process_plan import ProcessPlan
+else:
+    import _signal as signal  # the C module alone: signal.py makes enums of its numbers, 1.3 ms
 
 _LAST_FD = 0xFFFFFFFF
 

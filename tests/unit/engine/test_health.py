@@ -1,12 +1,12 @@
 """What the results of health checks mean, and where they are kept."""
 
-import json
 import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from layers import jsontext
 from rootless.engine import health
 from rootless.engine.health import HEALTHY, MAX_RESULTS, STARTING, UNHEALTHY, Health, Result, judge, pause_ns
 from rootless.engine.health_probe import Output
@@ -134,7 +134,7 @@ def test_what_cannot_be_saved_is_unknown_rather_than_old(store, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(json, "dump", full)
+    monkeypatch.setattr(jsontext, "dumps", full)
     health.save(web, Health(status=UNHEALTHY))
     assert health.read(web) is None
 
