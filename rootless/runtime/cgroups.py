@@ -21,8 +21,8 @@ import errno
 import fcntl
 import os
 import time
-from contextlib import suppress
 
+from layers.contexts import suppress
 from rootless.linux import cgroups
 from rootless.model.value import Value
 

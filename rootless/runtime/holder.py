@@ -12,11 +12,11 @@ the user and local to the node. Ring 1; imported in `ranges` mode alone.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sys
 import time
 
+from layers import jsontext
 from rootless.errors import HostUnsupported, os_error_text
 from rootless.linux import calls, const, procfs
 from rootless.paths import find_program
@@ -52,7 +52,7 @@ def open_namespace(mapping: IdMapping, run_dir: str) -> int:
 def _find(mapping: IdMapping, run_dir: str) -> int:
     """Return a descriptor of the recorded holder's namespace, -1 when there is no good one."""
     try:
-        record = json.loads(procfs.read(os.path.join(run_dir, "holder.json")))
+        record = jsontext.loads(procfs.read(os.path.join(run_dir, "holder.json")))
         pid, started = int(record["pid"]), int(record["start"])
         if record["boot_id"] != procfs.boot_id():
             return -1
@@ -175,7 +175,7 @@ def _record(pid: int, run_dir: str) -> None:
     }
     temporary = os.path.join(run_dir, f"holder.json.{os.getpid()}")
     with open(temporary, "w", encoding="ascii") as file:
-        json.dump(data, file)
+        file.write(jsontext.dumps(data))
     os.rename(temporary, os.path.join(run_dir, "holder.json"))
 
 

@@ -119,6 +119,8 @@ LAUNCH_PATH = (
     "rootless.engine.monitor",
     "rootless.engine.storage",
     "rootless.network.pasta",
+    "rootless.runtime.cgroups",
+    "rootless.runtime.holder",
 )
 STANDARD_LIBRARY = frozenset("collections contextlib enum functools json re signal typing".split())  # noqa: SIM905
 """Together 8 of the 45 ms that a start would take with them: see `layers.contexts` and `layers.jsontext`."""
