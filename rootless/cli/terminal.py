@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import termios
-from contextlib import contextmanager, suppress
+
+from layers.contexts import contextmanager, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterator
+    from types import FrameType
     from typing import Any
+else:
+    import _signal as signal  # the C module alone: signal.py makes enums of its numbers, 1.3 ms
+
+_DEADLY = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 
 
 def is_terminal(fd: int = 0) -> bool:
@@ -30,14 +37,31 @@ def size(fd: int = 0) -> tuple[int, int]:
 
 @contextmanager
 def raw_mode(fd: int = 0) -> Iterator[None]:
-    """Pass every key through untouched (man 3 termios, cfmakeraw) until the block ends."""
+    """Pass every key through untouched (man 3 termios, cfmakeraw) until the block ends.
+
+    A signal that would end this process has the modes put back first; only SIGKILL leaves them to `reset`(1).
+    """
     before = termios.tcgetattr(fd)
+
+    def restore() -> None:
+        with suppress(termios.error):  # it was closed
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        restore()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    deadly = [number for number in _DEADLY if signal.getsignal(number) == signal.SIG_DFL]
+    for number in deadly:
+        signal.signal(number, end)
     termios.tcsetattr(fd, termios.TCSADRAIN, _raw(before))
     try:
         yield
     finally:
-        with suppress(termios.error):  # it was closed
-            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        restore()
+        for number in deadly:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _raw(modes: list[Any]) -> list[Any]:
