@@ -82,11 +82,12 @@ def settle_later(snapshots: Snapshots) -> None:
     It outlives us, without a terminal, pipe or lock of ours. Killed, it leaves its work to the next pull.
     """
     import subprocess
+    import threading
 
     if next(unsynced.marks(snapshots.directory), None) is None:
         return
     with suppress(OSError):  # no more processes: the next pull tries again
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "layers.unsynced", snapshots.directory],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -94,6 +95,8 @@ def settle_later(snapshots: Snapshots) -> None:
             cwd="/",
             start_new_session=True,
         )
+        # Whoever still lives when it ends, reaps it.
+        threading.Thread(target=process.wait, daemon=True).start()
 
 
 def known_sizes(layout: ImageLayout) -> dict[Digest, int]:

@@ -13,8 +13,7 @@ from rootless.engine import event_reader, records
 from rootless.interface import following, process, store
 from rootless.interface.agent import Agent
 from rootless.interface.container import Container, nanoseconds
-from rootless.interface.images import Images
-from rootless.interface.options import words
+from rootless.interface.images import Images, creation_words
 from rootless.interface.process import Process
 from rootless.paths import find_paths
 
@@ -61,7 +60,7 @@ class Containers:
             image: pulled if need be, as `pull` says.
             command: instead of the image's own.
         """
-        line = await ready(self._images, image, command, dict(options))
+        line = await creation_words(self._images, image, command, options)
         return container_of(self._paths, self._agent, image, await self._agent.call("create", *line))
 
     async def list(self, *, all: bool = False) -> list[Container]:
@@ -109,7 +108,7 @@ class Engine:
             image: pulled if need be, as `pull` says.
             command: instead of the image's own.
         """
-        line = await ready(self.images, image, command, dict(options))
+        line = await creation_words(self.images, image, command, options)
         async with self._agent.hold(line, watched=False) as reply:
             yield container_of(self._paths, self._agent, image, reply)
 
@@ -140,7 +139,7 @@ class Engine:
     ) -> AsyncIterator[Process]:
         """Run a command in a new container, with streams; like `container`, it ends with the block."""
         options.setdefault("rm", True)
-        line = await ready(self.images, image, command, dict(options))
+        line = await creation_words(self.images, image, command, options)
         async with self._agent.hold(line, watched=True) as reply:
             assert reply.session is not None
             container = container_of(self._paths, self._agent, image, reply)
@@ -178,17 +177,6 @@ async def open_engine(root: str | os.PathLike[str] | None = None) -> AsyncIterat
         yield Engine(paths, agent)
     finally:
         await agent.close()
-
-
-async def ready(images: Images, image: str, command: Sequence[str], options: dict[str, Any]) -> list[str]:
-    """Have an image pulled, as the options say; return the command line that makes a container of it."""
-    await images.ensure(
-        image,
-        policy=str(options.get("pull", "missing")),
-        platform=str(options.get("platform", "")),
-        tls_verify=bool(options.get("tls_verify", True)),
-    )
-    return [*words({**options, "pull": "never"}), "--", image, *command]
 
 
 def container_of(paths: Paths, agent: Agent, image: str, reply: Reply) -> Container:

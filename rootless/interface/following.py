@@ -32,6 +32,7 @@ class Following(AsyncIterator[Item], Generic[Item]):
     def __init__(self, steps: Iterator[Raw | Pause], make: Callable[[Raw], Item]) -> None:
         self._take = _Taker(steps, make)
         self._ready: deque[Item] = deque()
+        self._pause: Pause | None = None
 
     def __aiter__(self) -> Following[Item]:
         return self
@@ -40,10 +41,10 @@ class Following(AsyncIterator[Item], Generic[Item]):
         while not self._ready:
             if self._take.ended:
                 raise StopAsyncIteration
-            items, pause = await trio.to_thread.run_sync(self._take)
+            if self._pause is not None:  # not in vain if that is cancelled: it is waited for again
+                await wait(self._pause)
+            items, self._pause = await trio.to_thread.run_sync(self._take)
             self._ready.extend(items)
-            if pause is not None and not items:
-                await wait(pause)
         return self._ready.popleft()
 
 

@@ -10,12 +10,13 @@ from rootless.engine import image_lookup, images
 from rootless.engine.images import PullOptions
 from rootless.errors import UsageError
 from rootless.interface import caller, store
+from rootless.interface.options import words
 from rootless.interface.process import plain_errors
 from rootless.model.host import Modes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from rootless.engine.image_lookup import LocalImage
@@ -86,7 +87,7 @@ class Images:
         """
         await self._agent.call("remove image", name, force=force)
 
-    async def ensure(self, name: str, *, policy: str, platform: str, tls_verify: bool) -> None:
+    async def _ensure(self, name: str, *, policy: str, platform: str, tls_verify: bool) -> None:
         """Have an image ready to run, as `--pull` says."""
         key = (await self._modes()).mapping.key
         _, source = await trio.to_thread.run_sync(
@@ -97,6 +98,19 @@ class Images:
 
     async def _modes(self) -> Modes:
         return Modes.from_json((await self._agent.call("modes")).fields["modes"])
+
+
+async def creation_words(
+    images: Images, image: str, command: Sequence[str], options: Mapping[str, Any]
+) -> list[str]:
+    """Have an image pulled, as the options say; return the command line that makes a container of it."""
+    await images._ensure(
+        image,
+        policy=str(options.get("pull", "missing")),
+        platform=str(options.get("platform", "")),
+        tls_verify=bool(options.get("tls_verify", True)),
+    )
+    return [*words({**options, "pull": "never"}), "--", image, *command]
 
 
 def pull_options(environment: Mapping[str, str], *, platform: str, tls_verify: bool) -> PullOptions:

@@ -70,9 +70,9 @@ class Process:
     ) -> None:
         self.container = container
         self.pid = pid
-        self.stdin: trio.abc.SendStream | None = _Input(session) if session.stdin >= 0 else None
-        self.stdout: trio.abc.ReceiveStream = _output(session, "stdout")
-        self.stderr: trio.abc.ReceiveStream = _output(session, "stderr")
+        self.stdin = Input(session) if session.stdin >= 0 else None
+        self.stdout = _output(session, "stdout")
+        self.stderr = _output(session, "stderr")
         self.notices = list(notices)
         self._session = session
         self._hearing = trio.Lock()
@@ -137,11 +137,11 @@ class Process:
         finally:
             os.close(pidfd)
 
-    async def _close(self) -> None:
-        streams = (self.stdin, self.stdout, self.stderr)
-        for stream in streams:
+    def _close(self) -> None:
+        """Let go of it and of its streams, without waiting."""
+        for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
-                await trio.aclose_forcefully(stream)
+                stream.close()
         self._session.close()
 
 
@@ -157,7 +157,7 @@ async def opened(process: Process, *, kill: bool) -> AsyncIterator[Process]:
     finally:
         if kill:
             process.send_signal(signal.SIGKILL)
-        await process._close()
+        process._close()
 
 
 @contextmanager
@@ -188,8 +188,8 @@ async def completed(
     return result
 
 
-class _Input(trio.abc.SendStream):
-    """The write end of a process's stdin, without the session's own descriptor of it."""
+class Input(trio.abc.SendStream):
+    """A stream to a process, over a descriptor of its own: the session's is shared with others."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -209,27 +209,46 @@ class _Input(trio.abc.SendStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """End the process's input."""
+        self._stream.close()
         if self._session.stdin >= 0:
             self._session.close_stdin()
-        await self._stream.aclose()
 
 
-class _Silence(trio.abc.ReceiveStream):
-    """The output of a program that has none of it for us."""
+class Output(trio.abc.ReceiveStream):
+    """A stream from a process; it has ended where a program has none of it for us, as stderr on a terminal.
+
+    Args:
+        fd: read end of a pipe, owned from now on; -1 for none.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._stream = trio.lowlevel.FdStream(fd) if fd >= 0 else None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await trio.lowlevel.checkpoint()
-        return b""
+        if self._stream is None:
+            await trio.lowlevel.checkpoint()
+            return b""
+        return bytes(await self._stream.receive_some(max_bytes))
 
     async def aclose(self) -> None:
+        self.close()
         await trio.lowlevel.checkpoint()
 
+    def close(self) -> None:
+        """Read no more of it."""
+        if self._stream is not None:
+            self._stream.close()
 
-def _output(session: Session, name: str) -> trio.abc.ReceiveStream:
-    """Return a stream that owns one of the session's outputs from now on."""
-    fd = getattr(session, name)
+
+def _output(session: Session, name: str) -> Output:
+    fd: int = getattr(session, name)
     setattr(session, name, -1)
-    return trio.lowlevel.FdStream(fd) if fd >= 0 else _Silence()
+    return Output(fd)
 
 
 async def _feed(stream: trio.abc.SendStream, data: bytes) -> None:
