@@ -20,8 +20,8 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 from contextlib import redirect_stderr, suppress
 
 from rootless._entry import GlobalOptions
-from rootless.cli import create, creation, exec, foreground, run, start
-from rootless.engine import containers, damaged, modes, monitor, records
+from rootless.cli import create, creation, exec, foreground, run_begin, run_options, start
+from rootless.engine import containers, damaged, launch, modes, monitor, records
 from rootless.errors import InternalError, NotFound, RootlessError
 from rootless.interface import store, wire
 from rootless.paths import find_paths
@@ -144,7 +144,9 @@ def _start(call: _Call) -> None:
 def _hold(call: _Call) -> None:
     """Create and start a container; when the caller has no more use for it, or is gone, end and remove it."""
     watched = bool(call.flags["watched"])
-    session, spec = run.begin(call.paths, run.TABLE.parse(call.words), call.options, watched=watched)
+    parsed = run_options.TABLE.parse(call.words)
+    standby = launch.stand_by(call.paths)
+    session, spec = run_begin.begin(call.paths, parsed, call.options, standby=standby, watched=watched)
     try:
         pid = foreground.wait_started(session)
         if watched:

@@ -75,18 +75,15 @@ def start(paths: Paths, container: Container, options: GlobalOptions, *, watched
     """
     spec = container.spec
     lifecycle.next_status(container.state.status, lifecycle.START, name=spec.name)
-    facts, mode = modes.load_modes(paths, storage=spec.storage)
-    session = launch.prepare(
-        paths,
-        modes=mode,
+    facts, _ = modes.load_modes(paths, storage=spec.storage)
+    return launch.stand_by(paths, debug=options.debug).start(
+        spec.id,
         facts=facts,
+        storage=spec.storage,
         tty=spec.process.tty,
         stdin=spec.process.stdin,
         watched=watched,
-        debug=options.debug,
     )
-    session.begin(spec.id)
-    return session
 
 
 def _start_and_say(paths: Paths, query: str, options: GlobalOptions) -> None:

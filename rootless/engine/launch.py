@@ -16,9 +16,10 @@ from rootless.runtime import handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
 
-    from rootless.model.host import HostFacts, Modes
+    from rootless.model.host import HostFacts
     from rootless.paths import Paths
 
 
@@ -26,67 +27,87 @@ _HIGHEST_FD = 1 << 20
 """The kernel's default limit of descriptors; closerange uses close_range(2), one system call."""
 
 
-def prepare(
-    paths: Paths,
-    *,
-    modes: Modes,
-    facts: HostFacts,
-    tty: bool,
-    stdin: bool,
-    watched: bool,
-    debug: bool = False,
-) -> Session:
-    """Fork the monitor of a container that may not exist yet; must run in a process without threads.
+class Standby:
+    """A monitor that waits for its container; it ends when this process does, or lets go of it."""
 
-    The monitor imports what it needs while the command line looks the image up and records the container:
-    both take some 15 ms. `Session.begin` names the container; a session that is dropped before ends it.
+    __slots__ = ("_events", "_pid")
 
-    Args:
-        tty, stdin, watched: as for `make_session`.
+    def __init__(self, events: socket, pid: int) -> None:
+        self._events = events
+        self._pid = pid
+
+    def start(
+        self, container_id: str, *, facts: HostFacts, storage: str, tty: bool, stdin: bool, watched: bool
+    ) -> Session:
+        """Have it start a recorded container; the session's first event is "started" or "failed".
+
+        Args:
+            storage: as for `modes.choose`.
+            tty: the container gets a terminal, made inside it.
+            stdin: keep stdin open; else it reads /dev/null.
+            watched: we stay to see its output.
+        """
+        session, minder = _make_ends(self._events, tty=tty, stdin=stdin, watched=watched)
+        session.minder_pid = self._pid
+        order = {"container": container_id, "facts": facts.to_json(), "storage": storage}
+        wire.send_order(self._events, order, minder)
+        wire.close_fds(minder.stdin, minder.output, minder.error_output)
+        return session
+
+
+def stand_by(paths: Paths, *, debug: bool = False) -> Standby:
+    """Fork a monitor, whose container may not exist yet; must run in a process without threads.
+
+    It imports what it needs while the command line does the same, looks the image up and records the
+    container: some 15 ms each.
     """
-    session, minder = make_session(tty=tty, stdin=stdin, watched=watched)
+    ours, theirs = handshake.channel()
+    minder = Minder(events=theirs)
 
     def mind() -> None:
-        from rootless.engine import monitor, records
+        from rootless.engine import modes, monitor, records
+        from rootless.model.host import HostFacts
 
-        container_id = minder.receive_container()
-        if container_id:
-            try:
-                container = records.load(paths, container_id)
-            except RootlessError as exc:  # removed, or damaged, since it was looked up
-                minder.send_failure(exc)
-                return
-            host = monitor.Host(paths, modes, facts)
-            monitor.run(host, container, minder, creator_pid=os.getppid(), debug=debug)
+        order = minder.receive_order()
+        if order is None:  # the command line has given up
+            return
+        try:
+            container = records.load(paths, order["container"])
+        except RootlessError as exc:  # removed, or damaged, since it was looked up
+            minder.send_failure(exc)
+            return
+        facts = HostFacts.from_json(order["facts"])
+        host = monitor.Host(paths, modes.choose(facts, storage=order["storage"]), facts)
+        monitor.run(host, container, minder, creator_pid=os.getppid(), debug=debug)
 
-    session.minder_pid = fork_minder(minder, mind, keeps_stdin=True)
-    close_minder(minder)
-    return session
+    pid = fork_minder(minder, mind, keeps_stdin=True)
+    theirs.close()
+    return Standby(ours, pid)
 
 
 def make_session(*, tty: bool, stdin: bool, watched: bool) -> tuple[Session, Minder]:
-    """Make the two ends of a session.
-
-    Args:
-        tty: the container gets a terminal, made inside it: no pipes for its own ends.
-        stdin: keep stdin open; else it reads /dev/null.
-        watched: the command line stays to see the output.
-    """
+    """Make the two ends of a session; for the arguments see `Standby.start`."""
     ours, theirs = handshake.channel()
-    watch_r, watch_w = os.pipe2(os.O_CLOEXEC) if watched else (-1, -1)
+    session, minder = _make_ends(ours, tty=tty, stdin=stdin, watched=watched)
+    minder.events = theirs
+    return session, minder
+
+
+def _make_ends(events: socket, *, tty: bool, stdin: bool, watched: bool) -> tuple[Session, Minder]:
+    """Make the pipes of a session; both values own their ends, and name the same socket."""
+    session, minder = Session(events=events), Minder(events=events)
+    if watched:
+        session.stdout, minder.output = os.pipe2(os.O_CLOEXEC)
     if tty:
-        return (
-            Session(events=ours, stdin=-1, stdout=watch_r, stderr=-1),
-            Minder(events=theirs, stdin=-1, stdin_writer=-1, output=watch_w, error_output=-1),
-        )
-    watch_error_r, watch_error_w = os.pipe2(os.O_CLOEXEC) if watched else (-1, -1)
-    stdin_r, stdin_w = os.pipe2(os.O_CLOEXEC) if stdin else (os.open(os.devnull, os.O_RDONLY), -1)
-    return (
-        Session(events=ours, stdin=stdin_w, stdout=watch_r, stderr=watch_error_r),
-        Minder(
-            events=theirs, stdin=stdin_r, stdin_writer=stdin_w, output=watch_w, error_output=watch_error_w
-        ),
-    )
+        return session, minder
+    if watched:
+        session.stderr, minder.error_output = os.pipe2(os.O_CLOEXEC)
+    if stdin:
+        minder.stdin, session.stdin = os.pipe2(os.O_CLOEXEC)
+        minder.stdin_writer = session.stdin
+    else:
+        minder.stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    return session, minder
 
 
 def fork_minder(minder: Minder, mind: Callable[[], None], *, keeps_stdin: bool) -> int:

@@ -48,18 +48,13 @@ class Session:
 
     __slots__ = ("console", "events", "minder_pid", "stderr", "stdin", "stdout")
 
-    def __init__(self, *, events: socket, stdin: int, stdout: int, stderr: int) -> None:
+    def __init__(self, *, events: socket, stdin: int = -1, stdout: int = -1, stderr: int = -1) -> None:
         self.events = events
         self.stdin = stdin
         self.stdout = stdout
         self.stderr = stderr
         self.console = -1
         self.minder_pid = 0
-
-    def begin(self, container_id: str) -> None:
-        """Tell a monitor that waits which container to start; its first event is "started" or "failed"."""
-        with suppress(OSError):  # it was killed: `receive` tells
-            handshake.send(self.events, container_id.encode())
 
     def receive(self) -> dict[str, Any] | None:
         """Wait for the next event; None when the minder has finished or died."""
@@ -136,6 +131,9 @@ def short_path(directory: str, name: str) -> Iterator[str]:
         os.close(fd)
 
 
+_HANDED_OVER = ("stdin", "stdin_writer", "output", "error_output")
+
+
 class Minder:
     """The other side: where the process that runs the container finds its descriptors; owns them all.
 
@@ -147,28 +145,36 @@ class Minder:
 
     __slots__ = ("error_output", "events", "output", "stderr", "stdin", "stdin_writer", "stdout")
 
-    def __init__(
-        self, *, events: socket, stdin: int, stdin_writer: int, output: int, error_output: int
-    ) -> None:
+    def __init__(self, *, events: socket) -> None:
         self.events = events
-        self.stdin = stdin
-        self.stdin_writer = stdin_writer
+        self.stdin = -1
+        self.stdin_writer = -1
         self.stdout = -1
         self.stderr = -1
-        self.output = output
-        self.error_output = error_output
+        self.output = -1
+        self.error_output = -1
 
     def send(self, event: str, *, fd: int | None = None, **details: object) -> None:
         """Tell the command line; a command line that is gone misses nothing."""
         send_event(self.events, event, fd=fd, **details)
 
-    def receive_container(self) -> str:
-        """Wait for the id of the container to start; "" when the command line has given up."""
-        data, _ = handshake.receive(self.events)
-        return data.decode()
+    def receive_order(self) -> dict[str, Any] | None:
+        """Wait to be told what to start, and take the descriptors that come along; None: nobody is there."""
+        order, fds = receive_request(self.events)
+        if order is not None:
+            for name, fd in zip(order["fds"], fds, strict=True):
+                setattr(self, name, fd)
+        return order
 
     def send_failure(self, error: RootlessError) -> None:
         self.send(FAILED, **handshake.failure_fields(error))
+
+
+def send_order(events: socket, order: dict[str, Any], minder: Minder) -> None:
+    """Tell a monitor that stands by what to start; its descriptors are those of `minder`."""
+    fds = {name: fd for name in _HANDED_OVER if (fd := getattr(minder, name)) >= 0}
+    with suppress(OSError):  # it was killed: `Session.receive` tells
+        handshake.send_all(events, jsontext.dumps({**order, "fds": list(fds)}).encode(), list(fds.values()))
 
 
 def send_event(events: socket, event: str, *, fd: int | None = None, **details: object) -> None:

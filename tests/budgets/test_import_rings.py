@@ -110,6 +110,7 @@ def test_ring_1_imports_nothing_heavy(module: str) -> None:
 LAUNCH_PATH = (
     "rootless._entry",
     "rootless.cli.run",
+    "rootless.cli.run_begin",
     "rootless.cli.creation",
     "rootless.cli.foreground",
     "rootless.cli.exec",

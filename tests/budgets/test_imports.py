@@ -35,9 +35,9 @@ def report(*_, **__):
     os._exit(0)
 from rootless import _entry
 if os.environ.get("STOP_AT_LAUNCH"):
-    from rootless.engine import modes, session
+    from rootless.engine import launch, modes
     from rootless.model.host import HostFacts, IdMapping, Modes
-    session.Session.begin = report
+    launch.Standby.start = report
     mapping = IdMapping(mode="single", uids=((0, 1, 1),), gids=((0, 1, 1),), key="single")
     chosen = Modes(identity="single", mapping=mapping, storage="overlay", network="none")
     modes.load_modes = lambda *_, **__: (HostFacts(uid=1, gid=1), chosen)
