@@ -158,16 +158,15 @@ def test_follow_ends_with_the_container(store, capfd, monkeypatch):
     writer.write("stdout", b"before\n")
     seen = []
 
-    def end_meanwhile(watch, monitor, *, timeout_ms):
+    def end_meanwhile(_pause):
         seen.append(capfd.readouterr())
         writer.write("stderr", b"during\n")
         writer.write("stdout", b"last words")
         writer.close()
         process.kill()
         process.wait()
-        return True
 
-    monkeypatch.setattr("rootless.engine.watch.Watch.wait", end_meanwhile)
+    monkeypatch.setattr("rootless.engine.watch.Pause.wait", end_meanwhile)
     assert printed(store, capfd, "-f") == ("last words", "during\n")
     assert seen == [("before\n", "")]
 
