@@ -57,6 +57,9 @@ def loads(
         value, end = scan(text, begin)
     except StopIteration as exc:
         _fail("Expecting value", text, exc.value)
+    except SystemError:
+        __import__("json.decoder")  # where _json.c finds the error to raise, if it is there (raise_errmsg)
+        value, end = scan(text, begin)
     if rest := text[end:].lstrip(_SPACE):
         _fail("Extra data", text, len(text) - len(rest))
     return value

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from layers import jsontext
+from tests.helpers.product import REPOSITORY
+
+MISTAKE = """
+import sys
+from layers import jsontext
+try:
+    jsontext.loads(sys.argv[1])
+except ValueError:
+    print("refused")
+"""
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -39,6 +51,14 @@ def test_refuses_what_json_refuses(text: str) -> None:
             jsontext.loads(text)
     else:
         assert jsontext.loads(text) == expected
+
+
+@pytest.mark.parametrize("text", ['{"a', "", "[1", "{1}", '["\\x"]'])
+def test_mistake_is_told_where_nobody_has_imported_json(text: str) -> None:
+    """Hazard: the scanner looks for its exception in a module that is not there yet."""
+    words = [sys.executable, "-c", MISTAKE, text]
+    result = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=20, check=False)
+    assert result.stdout == "refused\n", result.stderr
 
 
 @pytest.mark.parametrize("value", [{1j}, object(), b"bytes"])
