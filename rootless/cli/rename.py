@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli.args import Command
 from rootless.engine import events, records
-from rootless.errors import UsageError
+from rootless.errors import StateConflict
 from rootless.model.names import check_name
 from rootless.paths import find_paths
 
@@ -31,7 +31,9 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     container = records.find(paths, query)
     old = container.spec.name
     if name == old:
-        raise UsageError(f"cannot rename container `{old}`: the new name is the present one")
+        raise StateConflict(
+            f"cannot rename container `{old}`: that is its name already", reference="name-in-use"
+        )
     records.rename(paths, container, name)
     events.record_container(paths, container, "rename", oldName=f"/{old}")
     return 0

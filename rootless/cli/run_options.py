@@ -165,7 +165,7 @@ def check_conflicts(parsed: Parsed) -> None:
         UsageError: names both.
     """
     network_options.check_conflicts(parsed)
-    if parsed.given("name"):
+    if parsed.text("name"):  # docker: an empty one is none
         check_name(parsed.text("name"))
     values.parse_detach_keys(parsed.text("detach-keys"))
     if values.parse_restart(parsed.text("restart")).name != "no" and parsed.flag("rm"):

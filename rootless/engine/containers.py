@@ -89,8 +89,12 @@ def kill(paths: Paths, container: Container, number: int) -> None:
         return
     fd = open_pidfd(container)
     if fd < 0:
+        status = container.state.status
+        why = "it has just ended" if status in lifecycle.MINDED else f"it is {status}"
         raise StateConflict(
-            f"cannot kill container `{container.spec.name}`: it is not running", reference="not-running"
+            f"cannot kill container `{container.spec.name}`: {why}",
+            hint="it has no process; `rootless start` gives it one, `rootless rm` removes it",
+            reference="not-running",
         )
     try:
         _signal(fd, number)

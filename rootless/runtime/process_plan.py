@@ -130,6 +130,8 @@ def environment(plan: ProcessPlan, home: str) -> dict[bytes, bytes]:
 
 def candidates(name: str, path: str | None) -> list[str]:
     """Return the files to try for a command word, in order (as execvp(3)). Pure."""
-    if "/" in name or not name:
+    if not name:
+        return []
+    if "/" in name:
         return [name]
     return [f"{directory or '.'}/{name}" for directory in (path or "").split(":")]

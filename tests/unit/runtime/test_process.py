@@ -40,7 +40,7 @@ def test_given_home_is_kept() -> None:
         ("sh", ":/bin", ["./sh", "/bin/sh"]),
         ("./sh", "/bin", ["./sh"]),
         ("/bin/sh", None, ["/bin/sh"]),
-        ("", "/bin", [""]),
+        ("", "/bin", []),
     ],
 )
 def test_command_is_searched_as_execvp_does(name: str, path: str | None, expected: list[str]) -> None:
