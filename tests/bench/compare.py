@@ -8,6 +8,9 @@ command line as its last argument (another user, another root directory):
 Each side is one shell that stays, is told one command at a time and answers how long it took, so that
 entering costs nothing. Without --image a registry on loopback serves the Debian image of `scripts/test`.
 
+`idle` is no time: it is the memory of what stays beside idle containers, and needs root where a side runs as
+another user.
+
 `pull` with --stores DIR gives each pull a store of its own below DIR, and removes nothing: a file system that
 has just deleted much is slow for minutes. DIR must be writable for all sides, best a new file system.
 """
@@ -27,6 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.bench import idle
 from tests.helpers.images import copy
 from tests.helpers.registry import running_registry
 
@@ -202,7 +206,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("works", nargs="*", metavar="WORK", help=f"{', '.join(WORKS)} or all (the default)")
+    words = f"{', '.join(WORKS)}, all of these (the default), or idle"
+    parser.add_argument("works", nargs="*", metavar="WORK", help=words)
     parser.add_argument("--user", default="", help="run the project (and peers without --enter) as this user")
     parser.add_argument("--image", default="", help="image to use, with its registry")
     parser.add_argument(
@@ -221,7 +226,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rootless", default="rootless", help=argparse.SUPPRESS)
     parser.add_argument("--debian", default="", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    unknown = set(options.works) - {*WORKS, "all"}
+    unknown = set(options.works) - {*WORKS, "idle", "all"}
     if unknown:
         parser.error(f"unknown work: {', '.join(sorted(unknown))}")
     if not options.works or "all" in options.works:
@@ -251,6 +256,11 @@ def table(options: argparse.Namespace, image: str) -> Iterator[str]:
     yield "|" + "---|" * (2 * len(names))
     for key in options.works:
         fresh = key == "pull" and bool(options.stores)
+        if key == "idle":
+            for side in sides:
+                side.time(HAVE_IMAGE.format(p=side.program, tls=options.tls, image=shlex.quote(image)))
+            yield from idle.rows(sides, image)
+            continue
         yield line(FRESH_PULL if fresh else WORKS[key], sides)
         if key == "pull" and options.layer:
             yield line(unpack_work(options.layer, fresh=fresh), sides[:1])
