@@ -1,4 +1,4 @@
-"""What a place that images come from offers, and how the right one is found.
+"""What a place that images come from, or go to, offers, and how the right one is found.
 
 A package can add one: an entry point of the group `rootless.transports`, its name the prefix of references
 (`NAME:…`), its value a `Transport`.
@@ -10,7 +10,7 @@ from rootless.errors import ImageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from typing import Protocol, Self
 
     from layers.manifest import Descriptor
@@ -46,11 +46,63 @@ if TYPE_CHECKING:
             """
             ...
 
+    class Destination(Protocol):
+        """Where one image goes: an async context manager, used by several trio tasks at once.
+
+        The order is the caller's: the blobs of a manifest, then the manifest; the manifests of an index, then
+        the index. The name is given to the `final` one, and nobody sees it there before. A block that ends by
+        an exception leaves the name as it was.
+
+        Attributes:
+            name: how messages call the place.
+            accepts: the media types of manifests that it takes; None is all.
+        """
+
+        name: str
+        accepts: frozenset[str] | None
+
+        async def __aenter__(self) -> Self: ...
+        async def __aexit__(self, *exc: object) -> None: ...
+
+        async def has_blob(self, descriptor: Descriptor) -> bool:
+            """Tell whether the blob is there already, or can be had without its bytes."""
+            ...
+
+        async def put_blob(self, descriptor: Descriptor, pieces: AsyncIterator[bytes]) -> None:
+            """Write a blob.
+
+            Args:
+                pieces: the bytes, verified: where they are not the descriptor's, the iteration raises instead
+                    of ending, and what has come of the blob must not become visible. The source does not
+                    work before the first piece is asked for.
+            """
+            ...
+
+        async def put_manifest(self, data: bytes, descriptor: Descriptor, *, final: bool) -> None:
+            """Write a manifest or an index, bit for bit.
+
+            Args:
+                data: verified.
+                final: it is the one that gets the name.
+            """
+            ...
+
     class Transport(Protocol):
-        """A kind of place."""
+        """A kind of place. One that is written to has `open_destination` too: see `WritableTransport`."""
 
         def open(self, rest: str, settings: RegistrySettings) -> Source:
             """Return the source for a reference without its `NAME:`; no I/O before it is entered.
+
+            Raises:
+                LayersError, RootlessError: the reference makes no sense here.
+            """
+            ...
+
+    class WritableTransport(Transport, Protocol):
+        """A kind of place that images can be written to."""
+
+        def open_destination(self, rest: str, settings: RegistrySettings) -> Destination:
+            """Return the destination for a reference without its `NAME:`; no I/O before it is entered.
 
             Raises:
                 LayersError, RootlessError: the reference makes no sense here.
@@ -83,6 +135,31 @@ def open_source(reference: str, settings: RegistrySettings) -> Source:
     Raises:
         ImageError: this installation is without its transports.
     """
+    transport, rest = _find(reference)
+    return transport.open(rest, settings)
+
+
+def open_destination(reference: str, settings: RegistrySettings) -> Destination:
+    """Return the destination that a reference names, through the entry points.
+
+    Raises:
+        ImageError: its transport only reads, or this installation is without its transports.
+    """
+    transport, rest = _find(reference)
+    opener = getattr(transport, "open_destination", None)
+    if opener is None:
+        raise ImageError("cannot write there: its transport only reads", on=reference, reference="transport")
+    destination: Destination = opener(rest, settings)
+    return destination
+
+
+_BUILT_IN = {"docker": "rootless.registry.transport.docker", "oci": "rootless.registry.transport.oci"}
+"""For a source tree that is run without being installed, and so has no entry points."""
+
+
+def _find(reference: str) -> tuple[Transport, str]:
+    """Return a reference's transport, and the rest of the reference."""
+    from importlib import import_module
     from importlib.metadata import entry_points
 
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
@@ -90,20 +167,9 @@ def open_source(reference: str, settings: RegistrySettings) -> Source:
     if name in found:
         transport: Transport = found[name].load()
     elif name in _BUILT_IN:
-        transport = _load_built_in(name)
+        transport = import_module(_BUILT_IN[name]).TRANSPORT
     else:
         raise ImageError(
-            f"cannot pull `{reference}`: no transport `{name}` is installed", reference="transport"
+            f"cannot use `{reference}`: no transport `{name}` is installed", reference="transport"
         )
-    return transport.open(rest, settings)
-
-
-_BUILT_IN = {"docker": "rootless.registry.transport.docker", "oci": "rootless.registry.transport.oci"}
-"""For a source tree that is run without being installed, and so has no entry points."""
-
-
-def _load_built_in(name: str) -> Transport:
-    from importlib import import_module
-
-    transport: Transport = import_module(_BUILT_IN[name]).TRANSPORT
-    return transport
+    return transport, rest
