@@ -10,7 +10,7 @@ from rootless.errors import ImageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, Callable
     from typing import Protocol, Self
 
     from layers.manifest import Descriptor
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
             """
             ...
 
+    Read = Callable[[], AsyncGenerator[bytes, None]]
+
     class Destination(Protocol):
         """Where one image goes: an async context manager, used by several trio tasks at once.
 
@@ -68,13 +70,14 @@ if TYPE_CHECKING:
             """Tell whether the blob is there already, or can be had without its bytes."""
             ...
 
-        async def put_blob(self, descriptor: Descriptor, pieces: AsyncIterator[bytes]) -> None:
+        async def put_blob(self, descriptor: Descriptor, read: Read) -> None:
             """Write a blob.
 
             Args:
-                pieces: the bytes, verified: where they are not the descriptor's, the iteration raises instead
-                    of ending, and what has come of the blob must not become visible. The source does not
-                    work before the first piece is asked for.
+                read: starts an iteration over all its bytes, verified: where they are not the descriptor's, it
+                    raises instead of ending, and what has come of the blob must not become visible. The
+                    source does not work before the first piece is asked for. A destination that is cut off
+                    closes the iteration and starts another.
             """
             ...
 
