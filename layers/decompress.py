@@ -1,4 +1,4 @@
-"""Turn a layer's compressed bytes into plain ones, with bounded memory, in a thread of its own.
+"""Turn a layer's compressed bytes into plain ones, with bounded memory, in threads of its own.
 
 Formats: gzip, bzip2 and xz (any number of members), zstd (any number of frames, skippable ones too), none.
 After the end of a compressed stream only another member or zero bytes may follow. Ring 2; zlib-ng
@@ -14,12 +14,15 @@ import queue
 import threading
 
 from layers.digest import Digest
-from layers.errors import DigestMismatch, InvalidLayer, LayersError
+from layers.errors import DigestMismatch, InvalidLayer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Protocol
+
+    Chunks = queue.Queue[bytes | Exception | None]
+    """Ends with None, or with what went wrong."""
 
     class Decoder(Protocol):
         """One member or frame being decoded."""
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 READ_BYTES = 1 << 18
 PLAIN_BYTES = 1 << 20
 """Longest chunk that a decoder may return at once: what a bomb gets of memory, times the queue's length."""
-QUEUE_LENGTH = 8
+QUEUE_LENGTH = 4
 MAX_WINDOW_LOG = 27
 """128 MiB, the bound of the zstd program itself; frames that want more need more memory than a layer
 deserves."""
@@ -48,7 +51,10 @@ _FIRST_STEP = 1 << 12
 
 
 class PlainStream:
-    """Iterate over the plain bytes of a layer; a thread reads, decompresses and hashes ahead of the consumer.
+    """Iterate over the plain bytes of a layer; threads read, decompress and hash ahead of the consumer.
+
+    decompress ──queue──▶ hash ──queue──▶ consumer. In one thread the two would take longer than making the
+    files, and hold that up.
 
     Args:
         source_fd: compressed bytes up to end of file; stays the caller's.
@@ -62,14 +68,21 @@ class PlainStream:
 
     def __init__(self, source_fd: int, compression: str, *, max_bytes: int | None = None) -> None:
         self._meter = _Meter(source_fd, max_bytes=max_bytes)
-        self._queue: queue.Queue[bytes | Exception | None] = queue.Queue(QUEUE_LENGTH)
+        self._hash = hashlib.sha256()
+        self._plain: Chunks = queue.Queue(QUEUE_LENGTH)
+        self._hashed: Chunks = queue.Queue(QUEUE_LENGTH)
         self._decode = decoder_of(compression)
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="decompress", daemon=True)
-        self._thread.start()
+        _keep_freed_memory()
+        self._threads = [
+            threading.Thread(target=work, name=work.__name__, daemon=True)
+            for work in (self._decompress_all, self._hash_all)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __iter__(self) -> Iterator[bytes]:
-        while (item := self._queue.get()) is not None:
+        while (item := self._hashed.get()) is not None:
             if isinstance(item, Exception):
                 self._closed = True
                 raise item
@@ -88,30 +101,34 @@ class PlainStream:
             DigestMismatch: it is another layer.
         """
         assert self._closed, "the stream has not been consumed"
-        actual = Digest("sha256:" + self._meter.hash.hexdigest())
+        actual = Digest("sha256:" + self._hash.hexdigest())
         if actual != diff_id:
             raise DigestMismatch(expected=diff_id, actual=actual, on=diff_id)
 
     def close(self) -> None:
-        """Stop the thread; needed when the consumer gives up early, harmless otherwise."""
+        """Stop the threads; needed when the consumer gives up early, harmless otherwise."""
         self._meter.stopped = True
-        while self._thread.is_alive():
+        while any(thread.is_alive() for thread in self._threads):
             try:
-                self._queue.get(timeout=0.01)  # makes room: the thread may be waiting for it
+                self._hashed.get(timeout=0.01)  # makes room: the threads may be waiting for it
             except queue.Empty:
                 continue
 
-    def _run(self) -> None:
+    def _decompress_all(self) -> None:
         end: Exception | None = None
         try:
             for chunk in self._decode(self._meter.read):
                 self._meter.count(chunk)
-                self._queue.put(chunk)
-        except (LayersError, OSError) as exc:
+                self._plain.put(chunk)
+        except Exception as exc:  # a bug, too, must reach the consumer, who waits at the queue
             end = exc
-        except Exception as exc:  # a bug must reach the consumer, who waits at the queue
-            end = exc
-        self._queue.put(end)
+        self._plain.put(end)
+
+    def _hash_all(self) -> None:
+        while isinstance(item := self._plain.get(), bytes):
+            self._hash.update(item)
+            self._hashed.put(item)
+        self._hashed.put(item)
 
 
 def decoder_of(compression: str) -> Callable[[Callable[[int], bytes]], Iterator[bytes]]:
@@ -143,14 +160,13 @@ def detect(start: bytes) -> str:
 
 
 class _Meter:
-    """The source with what is counted on the way: bytes in, bytes out, hash."""
+    """The source with what is counted on the way: bytes in, bytes out."""
 
     def __init__(self, source_fd: int, *, max_bytes: int | None) -> None:
         self.fd = source_fd
         self.max_bytes = max_bytes
         self.compressed_bytes = 0
         self.plain_bytes = 0
-        self.hash = hashlib.sha256()
         self.stopped = False
         _widen_pipe(source_fd)
 
@@ -167,7 +183,6 @@ class _Meter:
             raise InvalidLayer(f"cannot accept layer: it has more than {self.max_bytes} plain bytes")
         if self.plain_bytes > RATIO_FREE_BYTES and self.plain_bytes > MAX_RATIO * self.compressed_bytes:
             raise InvalidLayer(f"cannot accept layer: it expands to more than {MAX_RATIO} times its size")
-        self.hash.update(chunk)
 
 
 def _copy(read: Callable[[int], bytes]) -> Iterator[bytes]:
@@ -274,6 +289,15 @@ def _xz() -> tuple[Callable[[], Decoder], type[Exception], tuple[bytes, ...]]:
 
 _FORMATS = {"gzip": _gzip, "zstd": _zstd, "bzip2": _bzip2, "xz": _xz}
 _MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0"}
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library use the memory of freed chunks again, rather than give it back and fault it in anew.
+
+    glibc's thresholds for that follow the greatest block that was freed, up to this one (man 3 mallopt,
+    M_MMAP_THRESHOLD). It is never touched, and so takes no memory itself.
+    """
+    bytes((32 << 20) - (1 << 13))
 
 
 def _widen_pipe(fd: int) -> None:

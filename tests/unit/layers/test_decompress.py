@@ -167,11 +167,11 @@ def test_digest_covers_all_plain_bytes() -> None:
     plain.feeder.join()  # type: ignore[attr-defined]
 
 
-def test_stream_given_up_early_stops_its_thread() -> None:
+def test_stream_given_up_early_stops_its_threads() -> None:
     plain = stream(bytes(64 << 20), "none")
     next(iter(plain))
     plain.close()
-    assert not plain._thread.is_alive()
+    assert not any(thread.is_alive() for thread in plain._threads)
     os.close(plain.source)  # type: ignore[attr-defined]
     plain.feeder.join()  # type: ignore[attr-defined]
 
