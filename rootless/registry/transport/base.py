@@ -74,8 +74,8 @@ if TYPE_CHECKING:
             """Write a blob.
 
             Args:
-                read: starts an iteration over all its bytes, verified: where they are not the descriptor's, it
-                    raises instead of ending, and what has come of the blob must not become visible. The
+                read: starts an iteration over all its bytes, verified: where they are not the descriptor's,
+                    it raises instead of ending, and what has come of the blob must not become visible. The
                     source does not work before the first piece is asked for. A destination that is cut off
                     closes the iteration and starts another.
             """
