@@ -137,8 +137,12 @@ class Engine:
     async def open_run(
         self, image: str, command: Sequence[str] = (), **options: Unpack[CreateOptions]
     ) -> AsyncIterator[Process]:
-        """Run a command in a new container, with streams; like `container`, it ends with the block."""
+        """Run a command in a new container, with streams; like `container`, it ends with the block.
+
+        What it writes is for us: without `log_driver` there is no log of it.
+        """
         options.setdefault("rm", True)
+        options.setdefault("log_driver", "none")
         line = await creation_words(self.images, image, command, options)
         async with self._agent.hold(line, watched=True) as reply:
             assert reply.session is not None

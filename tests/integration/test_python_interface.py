@@ -288,7 +288,9 @@ async def test_container_has_a_life_of_its_own_where_it_was_only_created(engine,
 
 async def test_stop_waits_no_longer_than_its_caller(engine, busybox):
     options = {**QUIET, "stop_timeout": 1000}
-    box = await engine.containers.create(busybox, ["sh", "-c", "trap : TERM; while :; do :; done"], **options)
+    box = await engine.containers.create(
+        busybox, ["sh", "-c", "trap : TERM; while :; do sleep 1000 & wait; done"], **options
+    )
     await box.start()
     with trio.move_on_after(0.1) as scope:
         await box.stop()
