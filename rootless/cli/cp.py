@@ -21,7 +21,7 @@ TABLE = Command(
     "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\trootless cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
     "Copy files/folders between a container and the local filesystem\n\n"
     "`-` in place of the local path is a tar archive: read from stdin, compressed or not,\n"
-    "or written to stdout.",
+    "or written to stdout. Archives keep the owners of what is in them.",
     options=(
         Option(
             "--archive",
@@ -89,10 +89,10 @@ def _copy_out(archivist: Archivist, source: str, target: str, parsed: Parsed) ->
 
 
 def _copy_in(archivist: Archivist, source: str, target: str, parsed: Parsed) -> Report:
-    archive = parsed.flag("archive")
     if source == "-":
-        return archivist.stream_in(0, target, archive=archive)
-    return archivist.copy_in(source, target, follow=parsed.flag("follow-link"), archive=archive)
+        return archivist.stream_in(0, target)
+    follow = parsed.flag("follow-link")
+    return archivist.copy_in(source, target, follow=follow, archive=parsed.flag("archive"))
 
 
 def refuse_terminal(hint: str) -> None:

@@ -114,9 +114,9 @@ class Archivist:
         self._record("extract-to-dir")
         return Report(size_bytes=packed.written, notes=(*packed.notes, *done["notes"]))
 
-    def stream_in(self, fd: int, path: str, *, archive: bool = False) -> Report:
-        """Unpack an archive, compressed or not, in a directory of the container."""
-        request = _unpack_request(path, source=None, archive=archive, compression="auto")
+    def stream_in(self, fd: int, path: str) -> Report:
+        """Unpack an archive, compressed or not, in a directory of the container; owners are the archive's."""
+        request = _unpack_request(path, source=None, archive=True, compression="auto")
         with self._worker(request, stdin=fd, view=True) as worker:
             done = worker.answer()
         self._record("extract-to-dir")
