@@ -56,9 +56,9 @@ def choose_challenge(challenges: Iterable[Challenge]) -> Challenge | None:
     return by_scheme.get("basic")
 
 
-def pull_scope(repository_path: str) -> str:
-    """Return the scope that pulling needs; asked for whatever scope the challenge names (attack: B10)."""
-    return f"repository:{repository_path}:pull"
+def repository_scope(path: str, *actions: str) -> str:
+    """Return the scope for "pull" or "push"; asked for whatever scope the challenge names (attack: B10)."""
+    return f"repository:{path}:{','.join(actions)}"
 
 
 def check_realm(realm: str, *, registry: str, insecure: bool) -> str:
@@ -96,25 +96,29 @@ def check_realm(realm: str, *, registry: str, insecure: bool) -> str:
     return realm
 
 
-def token_query(challenge: Challenge, *, scope: str, account: str = "") -> str:
-    """Return the URL that answers a bearer challenge with a token (GET; token.md §Requesting a token)."""
+def token_query(challenge: Challenge, *, scopes: Iterable[str], account: str = "") -> str:
+    """Return the URL that answers a bearer challenge with a token (GET; token.md §Requesting a token).
+
+    Args:
+        scopes: none asks for a token that only says who we are.
+    """
     realm = challenge.parameters["realm"]
-    query = {"scope": scope}
+    query = [("scope", scope) for scope in scopes]
     if service := challenge.parameters.get("service"):
-        query = {"service": service, **query}
+        query.insert(0, ("service", service))
     if account:
-        query["account"] = account
+        query.append(("account", account))
     joiner = "&" if urlsplit(realm).query else "?"
     return realm.partition("#")[0] + joiner + urlencode(query, quote_via=quote, safe=":/,")
 
 
-def refresh_form(challenge: Challenge, *, scope: str, refresh_token: str) -> dict[str, str]:
+def refresh_form(challenge: Challenge, *, scopes: Iterable[str], refresh_token: str) -> dict[str, str]:
     """Return the form that trades an identity token for an access token (POST; oauth.md)."""
     return {
         "grant_type": "refresh_token",
         "service": challenge.parameters.get("service", ""),
         "client_id": "rootless",
-        "scope": scope,
+        "scope": " ".join(scopes),
         "refresh_token": refresh_token,
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore2
@@ -34,7 +34,7 @@ from rootless.registry.tls import make_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
     from typing import Self
 
     from rootless.registry.settings import RegistrySettings
@@ -43,6 +43,35 @@ httpcore2.AsyncHTTP11Connection.READ_NUM_BYTES = 1 << 18
 """Most that is read from a connection at once. With the 64 KiB of httpx2's engine, receiving takes half as
 much time again."""
 _BROKEN = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, ssl.SSLError, OSError)
+
+
+_WRITE_BYTES = 1 << 17
+"""Most that is written at once: a line must take it within `Deadlines.idle_s`, 4 KiB a second."""
+_STORED_BYTES_PER_S = 10e6
+"""How fast a registry hashes a complete upload and copies it to its place, at least."""
+
+
+class Body:
+    """What a request brings along.
+
+    Attributes:
+        size: in bytes. start: begins an iteration over them.
+    """
+
+    __slots__ = ("size", "start")
+
+    def __init__(self, size: int, start: Callable[[], AsyncGenerator[bytes, None]]) -> None:
+        self.size = size
+        self.start = start
+
+    @classmethod
+    def of(cls, data: bytes) -> Body:
+        """Return bytes in memory as a body."""
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            yield data
+
+        return cls(len(data), pieces)
 
 
 class Reply:
@@ -154,12 +183,13 @@ class HttpClient:
 
     @asynccontextmanager
     async def get(
-        self, url: str, *, headers: Mapping[str, str], authorization: str = ""
+        self, url: str, *, headers: Mapping[str, str], authorization: str = "", method: str = "GET"
     ) -> AsyncIterator[Reply]:
         """Send a GET and follow where it leads; the body is read inside the `async with`.
 
         Args:
             authorization: goes to the origin of `url` and nowhere else.
+            method: or a HEAD.
 
         Raises:
             RegistryError: no answer (NetworkFault), or a redirect that must not be followed.
@@ -168,7 +198,7 @@ class HttpClient:
         home = True
         while True:
             sent = {**headers, "Authorization": authorization} if authorization and home else dict(headers)
-            response = await self._send("GET", visited[-1], headers=sent)
+            response = await self._send(method, visited[-1], headers=sent)
             try:
                 if response.status_code not in STATUSES:
                     yield Reply(self, response, visited[-1], redirected=not home)
@@ -176,13 +206,49 @@ class HttpClient:
             finally:
                 with trio.CancelScope(shield=True):
                     await response.aclose()
-            location = response.headers.get("location", "")
-            insecure = not self.settings.tls_verify
-            target = next_hop(location, visited=visited, insecure=insecure)
+            target = await self.follow(response.headers.get("location", ""), visited=visited)
             home = home and keeps_credentials(url, target)  # once away, never again: B8
-            if not home:
-                await self._check_addresses(target, first=url)
             visited.append(target)
+
+    async def follow(self, location: str, *, visited: list[str]) -> str:
+        """Return the absolute URL of a Location header.
+
+        Args:
+            visited: URLs of this exchange so far, the first request first; at least one.
+
+        Raises:
+            RegistryError: no honest registry sends anybody there.
+        """
+        target = next_hop(location, visited=visited, insecure=not self.settings.tls_verify)
+        if not keeps_credentials(visited[0], target):
+            await self._check_addresses(target, first=visited[0])
+        return target
+
+    @asynccontextmanager
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        authorization: str = "",
+        body: Body | None = None,
+    ) -> AsyncIterator[Reply]:
+        """Send a request that changes something; a redirect is an answer like any other.
+
+        Args:
+            body: streamed, in as much time as it takes while it moves.
+
+        Raises:
+            RegistryError: no answer (NetworkFault). Whatever `body` raises comes through.
+        """
+        sent = {**headers, "Authorization": authorization} if authorization else dict(headers)
+        response = await self._send(method, url, headers=sent, body=body or Body(0, _nothing))
+        try:
+            yield Reply(self, response, url, redirected=False)
+        finally:
+            with trio.CancelScope(shield=True):
+                await response.aclose()
 
     async def post_form(self, url: str, form: Mapping[str, str]) -> Answer:
         """Send a form; a redirect is an answer like any other, for the form holds a secret."""
@@ -200,13 +266,25 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
+        body: Body | None = None,
     ) -> httpx2.Response:
         deadlines = self.settings.deadlines
+        answer_s, content = deadlines.answer_s, None
+        # httpx2's own timeouts are per read; a header that comes letter by letter needs this one
+        scope = trio.CancelScope(deadline=trio.current_time() + deadlines.connect_s + answer_s)
+        timeout = httpx2.Timeout(deadlines.idle_s, connect=deadlines.connect_s)
+        if body is not None:
+            answer_s += body.size / _STORED_BYTES_PER_S  # it is hashed and moved before there is an answer
+            timeout = httpx2.Timeout(deadlines.idle_s, connect=deadlines.connect_s, read=answer_s)
+            content = _moving(body, scope, patience_s=answer_s)
+            headers = {**(headers or {}), "Content-Length": str(body.size)}
         with _translate(url):
-            request = self._http.build_request(method, url, headers=headers, data=form)
-            # httpx2's own timeouts are per read; a header that comes letter by letter needs this one
-            with trio.fail_after(deadlines.connect_s + deadlines.answer_s):
+            with scope:
+                request = self._http.build_request(
+                    method, url, headers=headers, data=form, content=content, timeout=timeout
+                )
                 return await self._http.send(request, stream=True)
+            raise trio.TooSlowError
 
     async def _check_addresses(self, target: str, *, first: str) -> None:
         """Refuse a name in a redirect that resolves to this machine or its link-local network (B8).
@@ -227,6 +305,21 @@ class HttpClient:
         if any_inward(str(item[4][0]) for item in found):
             problem = "its name resolves to this machine or its link-local network"
             raise redirect_error(target, first=str(Origin(first)), problem=problem)
+
+
+async def _moving(body: Body, scope: trio.CancelScope, *, patience_s: float) -> AsyncGenerator[bytes, None]:
+    """Yield a body in pieces that a slow line can take in time, and put the deadline off with each."""
+    async with aclosing(body.start()) as pieces:
+        async for piece in pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), _WRITE_BYTES):
+                yield view[start : start + _WRITE_BYTES]  # type: ignore[misc]  # h11 takes any buffer
+                scope.deadline = trio.current_time() + patience_s
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    return
+    yield
 
 
 class _Routes(httpx2.AsyncBaseTransport):

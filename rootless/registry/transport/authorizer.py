@@ -15,7 +15,6 @@ from rootless.registry.challenge import (
     check_realm,
     choose_challenge,
     parse_challenges,
-    pull_scope,
     read_token,
     refresh_form,
     token_query,
@@ -32,20 +31,29 @@ if TYPE_CHECKING:
 
 
 class Authorizer:
-    """Answers challenges of one registry for one repository.
+    """Answers challenges of one registry for one repository, or with no path for the registry itself.
 
     Attributes:
         header: value for Authorization, "" while none was asked for.
     """
 
-    def __init__(self, client: HttpClient, *, domain: str, path: str) -> None:
+    def __init__(
+        self,
+        client: HttpClient,
+        *,
+        domain: str,
+        path: str,
+        scopes: tuple[str, ...],
+        credential: Credential | None = None,
+    ) -> None:
         self.header = ""
         self._client = client
         self._domain = domain
         self._path = path
+        self._scopes = scopes
         self._lock = trio.Lock()
-        self._credential: Credential | None = None
-        self._looked = False
+        self._credential = credential
+        self._looked = credential is not None
 
     async def answer(self, challenges: list[str], *, refused: str) -> bool:
         """Get a new header after a 401; False when nothing better than the refused one can be had.
@@ -78,6 +86,10 @@ class Authorizer:
             return f"the credentials from {self._credential.source} were used; are they right, and enough?"
         return describe_places(self._client.settings)
 
+    @property
+    def _on(self) -> str:
+        return f"{self._domain}/{self._path}".rstrip("/")
+
     async def _find_credential(self) -> Credential | None:
         if not self._looked:
             self._credential = await trio.to_thread.run_sync(
@@ -92,14 +104,13 @@ class Authorizer:
             registry=api_host(self._domain),
             insecure=not self._client.settings.tls_verify,
         )
-        scope = pull_scope(self._path)
         if credential and credential.identity_token:
-            form = refresh_form(challenge, scope=scope, refresh_token=credential.identity_token)
+            form = refresh_form(challenge, scopes=self._scopes, refresh_token=credential.identity_token)
             answer = await self._client.post_form(realm, form)
         else:
             username = credential.username if credential else ""
             answer = await self._get_token(
-                token_query(challenge, scope=scope, account=username),
+                token_query(challenge, scopes=self._scopes, account=username),
                 authorization=credential.basic if credential and username else "",
             )
         return f"Bearer {self._read(answer)}"
@@ -115,7 +126,7 @@ class Authorizer:
             raise answer_error(
                 answer,
                 doing="get a token",
-                on=f"{self._domain}/{self._path}",
+                on=self._on,
                 credentials=self.advice(),
             )
         token = ""
@@ -127,7 +138,7 @@ class Authorizer:
         if not token:  # without an excerpt: what came may hold a token all the same
             raise RegistryError(
                 "cannot get a token: the token server's answer holds none",
-                on=f"{self._domain}/{self._path}",
+                on=self._on,
                 reference="bad-token",
             )
         return token

@@ -114,22 +114,22 @@ def test_realm_of_an_honest_registry_is_accepted(realm: str, registry: str, inse
 
 def test_token_is_asked_for_with_service_and_scope() -> None:
     challenge = Challenge("bearer", {"realm": "https://t/x?a=1#f", "service": "reg & co"})
-    url = token_query(challenge, scope="repository:a/b:pull", account="jo")
+    url = token_query(challenge, scopes=["repository:a/b:pull", "repository:c:pull"], account="jo")
     assert url.startswith("https://t/x?a=1&")
     assert parse_qs(urlsplit(url).query) == {
         "a": ["1"],
         "service": ["reg & co"],
-        "scope": ["repository:a/b:pull"],
+        "scope": ["repository:a/b:pull", "repository:c:pull"],
         "account": ["jo"],
     }
 
 
 def test_identity_token_is_traded_by_a_form() -> None:
     form = refresh_form(
-        Challenge("bearer", {"realm": "https://t/", "service": "s"}), scope="x", refresh_token="r"
+        Challenge("bearer", {"realm": "https://t/", "service": "s"}), scopes=["x", "y"], refresh_token="r"
     )
     assert form["grant_type"] == "refresh_token"
-    assert (form["service"], form["scope"], form["refresh_token"]) == ("s", "x", "r")
+    assert (form["service"], form["scope"], form["refresh_token"]) == ("s", "x y", "r")
 
 
 @pytest.mark.parametrize(
