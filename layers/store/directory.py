@@ -239,19 +239,31 @@ class ImageLayout(ImageStore):
         """
         from layers import gc  # parses every manifest; ring 2
 
-        lock = FileLock(self.locks, "gc.lock", wait_s=wait_s)
+        lock = self.collecting(wait_s=wait_s)
         try:
             lock.acquire()
         except LockTimeout:
             return gc.Swept(deferred=True)
         try:
-            present = dict(self.blobs())
-            roots = [entry.descriptor for entry in self.entries()]
-            doomed = gc.garbage(roots, present, in_use=in_use, read=self._read_if_good)
-            deleted = [d for d in doomed if _remove_if_old(self.blob_path(d), blob_age_s) is not None]
-            freed = sum(present[digest] for digest in deleted) + self._sweep_ingest(partial_age_s)
+            return self.collect(in_use=in_use, blob_age_s=blob_age_s, partial_age_s=partial_age_s)
         finally:
             lock.release()
+
+    def collecting(self, *, wait_s: float = 0.0) -> FileLock:
+        """Return the lock that `collect` wants: nobody makes an image while it is held."""
+        return FileLock(self.locks, "gc.lock", wait_s=wait_s)
+
+    def collect(
+        self, *, in_use: Collection[str], blob_age_s: float = 0.0, partial_age_s: float = PARTIAL_AGE_S
+    ) -> Swept:
+        """Sweep for a caller that holds `collecting`, and has looked up what is in use since."""
+        from layers import gc  # parses every manifest; ring 2
+
+        present = dict(self.blobs())
+        roots = [entry.descriptor for entry in self.entries()]
+        doomed = gc.garbage(roots, present, in_use=in_use, read=self._read_if_good)
+        deleted = [d for d in doomed if _remove_if_old(self.blob_path(d), blob_age_s) is not None]
+        freed = sum(present[digest] for digest in deleted) + self._sweep_ingest(partial_age_s)
         return gc.Swept(deleted=deleted, freed_bytes=freed)
 
     def verify(self, digest: Digest) -> int:

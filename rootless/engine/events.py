@@ -75,6 +75,11 @@ def record_container(paths: Paths, container: Container, action: str, **more: st
     record(paths, CONTAINER, action, id=container.spec.id, attributes=attributes)
 
 
+def record_image(paths: Paths, action: str, *, id: str, name: str) -> None:
+    """Append an event of an image: "tag", "untag", "delete", "import"."""
+    record(paths, IMAGE, action, id=id, attributes={"name": name})
+
+
 def record_volumes(paths: Paths, container: Container, action: str) -> None:
     """Append an event for each volume of a container: "mount" before its start, "unmount" after its end."""
     for mount in container.spec.mounts:

@@ -47,8 +47,13 @@ class LocalImage:
 
     @property
     def size_bytes(self) -> int:
+        return sum(self.layer_sizes)
+
+    @property
+    def layer_sizes(self) -> list[int]:
+        """Bytes of each uncompressed layer, bottom first; of the compressed one where that is unknown."""
         plain = plain_sizes(self.entry, len(self.manifest.layers))
-        return sum(size or layer.size for size, layer in zip(plain, self.manifest.layers, strict=True))
+        return [size or layer.size for size, layer in zip(plain, self.manifest.layers, strict=True)]
 
 
 def find_image(paths: Paths, query: str, *, snapshots_key: str = "") -> LocalImage:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 
 from layers.errors import AmbiguousImage, ImageNotFound
-from layers.locks import FileLock
 from layers.store.directory import ImageLayout
-from rootless.engine import events
+from rootless.engine import events, records
 from rootless.engine.image_lookup import iter_images, not_found
 from rootless.errors import NotFound, StateConflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Container, Mapping
 
     from layers.index import ImageEntry
+    from rootless.engine.image_lookup import LocalImage
     from rootless.paths import Paths
 
 
@@ -84,11 +84,58 @@ def remove_image(
             _untag(paths, layout, each, removed, image_id=subject)
         layout.remove(each.digest)
     removed.lines.append(f"Deleted: {subject}")
-    events.record(paths, events.IMAGE, "delete", id=subject, attributes={"name": subject})
+    events.record_image(paths, "delete", id=subject, name=subject)
     return removed
 
 
-def doomed_snapshots(paths: Paths, *, in_use: frozenset[str]) -> list[str]:
+def unused_images(paths: Paths, *, users: Container[str], everything: bool) -> list[LocalImage]:
+    """Return the images that no container uses, each once: those without a name, or all of them.
+
+    Args:
+        users: image ids of the containers.
+    """
+    found: dict[str, LocalImage] = {}
+    named: set[str] = set()
+    for image in iter_images(paths):
+        if image.image_id not in users:
+            found.setdefault(image.image_id, image)
+        if image.name is not None:
+            named.add(image.image_id)
+    return [image for id, image in found.items() if everything or id not in named]
+
+
+def free_space_of_images(
+    paths: Paths, *, remove_tree: Callable[[str], None], weigh: Callable[[str], int] = lambda _: 0
+) -> int:
+    """Delete blobs and snapshots that nothing needs any more; nothing while a pull is in the way.
+
+    Who makes a container holds the same lock until the container's record tells what it needs.
+
+    Args:
+        remove_tree: removes a tree whose files may belong to mapped ids.
+        weigh: returns the size of such a tree, for who wants to know.
+    Returns:
+        bytes that were freed: of blobs, and of trees as `weigh` says.
+    """
+    layout = ImageLayout(paths.store, locks=paths.locks)
+    lock = layout.collecting()
+    if not lock.try_acquire():
+        return 0
+    try:
+        specs = [container.spec for container in records.load_all(paths)]
+        freed = layout.collect(in_use=frozenset(spec.image_id for spec in specs)).freed_bytes
+        hidden = [
+            _hide(path) for path in doomed_snapshots(paths, in_use={c for s in specs for c in s.layers})
+        ]
+    finally:
+        lock.release()
+    for path in hidden:
+        freed += weigh(path)
+        remove_tree(path)
+    return freed
+
+
+def doomed_snapshots(paths: Paths, *, in_use: Collection[str]) -> list[str]:
     """Return the trees that neither an image nor a container needs, of all id mappings.
 
     Args:
@@ -105,37 +152,13 @@ def doomed_snapshots(paths: Paths, *, in_use: frozenset[str]) -> list[str]:
     return doomed
 
 
-def free_space_of_images(
-    paths: Paths, *, image_ids: frozenset[str], chains: frozenset[str], remove_tree: Callable[[str], None]
-) -> bool:
-    """Delete blobs and snapshots that nothing needs any more; False when a pull is in the way.
-
-    Args:
-        image_ids, chains: used by containers.
-        remove_tree: removes a tree whose files may belong to mapped ids.
-    """
-    layout = ImageLayout(paths.store, locks=paths.locks)
-    if layout.sweep(in_use=image_ids).deferred:
-        return False
-    lock = FileLock(paths.locks, "gc.lock", wait_s=0)  # layers.store.directory: pulls hold it shared
-    if not lock.try_acquire():
-        return False
-    try:
-        hidden = [_hide(path) for path in doomed_snapshots(paths, in_use=chains)]
-    finally:
-        lock.release()
-    for path in hidden:
-        remove_tree(path)
-    return True
-
-
 def _untag(paths: Paths, layout: ImageLayout, entry: ImageEntry, removed: Removed, *, image_id: str) -> None:
     assert entry.name is not None
     layout.untag(entry.name)
     reference = entry.reference
     name = reference.familiar if reference else entry.name
     removed.lines.append(f"Untagged: {name}")
-    events.record(paths, events.IMAGE, "untag", id=image_id, attributes={"name": name})
+    events.record_image(paths, "untag", id=image_id, name=name)
     if reference and entry.repo_digest and not reference.digest:
         removed.lines.append(f"Untagged: {reference.familiar_repository}@{entry.repo_digest}")
 
