@@ -22,7 +22,7 @@ from contextlib import redirect_stderr, suppress
 from rootless._entry import GlobalOptions
 from rootless.cli import create, creation, exec, foreground, run_begin, run_options, start
 from rootless.engine import containers, damaged, launch, modes, monitor, records
-from rootless.errors import InternalError, NotFound, RootlessError
+from rootless.errors import HelpRequested, InternalError, NotFound, RootlessError, UsageError
 from rootless.interface import store, wire
 from rootless.paths import find_paths
 from rootless.runtime import handshake
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from rootless.engine.session import Session
 
-_MAX_NOTICES = 50
+_MAX_NOTICES, _MAX_NOTICE = 50, 500
+"""What fits one packet: lines, and characters of each."""
 PRELOADED = (creation, damaged, monitor)
 """What the forks will need."""
 
@@ -67,6 +68,8 @@ def _serve(channel: socket, request: int, caller: int) -> NoReturn:
                 OPERATIONS[call.operation](call)
             except RootlessError as exc:
                 call.fail(exc)
+            except HelpRequested:
+                call.fail(UsageError("unknown option: help", hint="docs/python.md names them"))
             except SystemExit as exc:  # of a process that unpacks, which has said why
                 call.fail(RootlessError(f"cannot make the image ready: exit code {exc.code}"))
             except Exception as exc:
@@ -118,7 +121,9 @@ class _Call:
 
     def _send(self, message: dict[str, Any], fds: list[int]) -> None:
         lines = self._notices.getvalue().splitlines()
-        data = json.dumps({**message, "notices": lines[:_MAX_NOTICES]}).encode()
+        data = json.dumps(
+            {**message, "notices": [line[:_MAX_NOTICE] for line in lines[:_MAX_NOTICES]]}
+        ).encode()
         with suppress(OSError):  # it was killed
             handshake.send_all(self._channel, data, fds)
 

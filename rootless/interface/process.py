@@ -75,6 +75,7 @@ class Process:
         self.stderr = _output(session, "stderr")
         self.notices = list(notices)
         self._session = session
+        self._pidfd = _open_pidfd(pid)
         self._hearing = trio.Lock()
         self._exit_code: int | None = None
 
@@ -125,17 +126,9 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         """Send a signal to it; one that has ended does not mind."""
-        if self._exit_code is not None:
-            return
-        try:
-            pidfd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return
-        try:
+        if self._pidfd >= 0:
             with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, number)
-        finally:
-            os.close(pidfd)
+                signal.pidfd_send_signal(self._pidfd, number)
 
     def _close(self) -> None:
         """Let go of it and of its streams, without waiting."""
@@ -143,6 +136,8 @@ class Process:
             if stream is not None:
                 stream.close()
         self._session.close()
+        wire.close_fds(self._pidfd)
+        self._pidfd = -1
 
 
 @asynccontextmanager
@@ -243,6 +238,14 @@ class Output(trio.abc.ReceiveStream):
         """Read no more of it."""
         if self._stream is not None:
             self._stream.close()
+
+
+def _open_pidfd(pid: int) -> int:
+    """Return what means this process for ever, whoever gets its pid after it; -1 for one that has ended."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
 
 
 def _output(session: Session, name: str) -> Output:

@@ -158,7 +158,7 @@ async def test_events_tell_what_happens(engine, busybox):
     actions = []
     with trio.fail_after(20):
         async for event in events:
-            if event.id == box.id:
+            if event.id == box.id and event.action != "kill":  # how it is stopped
                 actions.append(event.action)
                 assert event.attributes["name"] == box.name
                 if event.action == "destroy":
