@@ -94,14 +94,19 @@ class PlainStream:
         """Plain bytes so far."""
         return self._meter.plain_bytes
 
+    @property
+    def digest(self) -> Digest:
+        """Digest of the whole stream, which must have been consumed."""
+        assert self._closed, "the stream has not been consumed"
+        return Digest("sha256:" + self._hash.hexdigest())
+
     def finish(self, diff_id: Digest) -> None:
         """Hold the whole stream, which must have been consumed, to its digest.
 
         Raises:
             DigestMismatch: it is another layer.
         """
-        assert self._closed, "the stream has not been consumed"
-        actual = Digest("sha256:" + self._hash.hexdigest())
+        actual = self.digest
         if actual != diff_id:
             raise DigestMismatch(expected=diff_id, actual=actual, on=diff_id)
 

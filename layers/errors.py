@@ -81,6 +81,12 @@ class InvalidLayer(LayersError):
         self.entry = entry
 
 
+class InvalidArchive(LayersError):
+    """An archive of images lacks an entry, has one twice, or one that cannot be told to be what it claims."""
+
+    reference = "invalid-archive"
+
+
 class DigestMismatch(LayersError):
     """The bytes are not those that the digest names."""
 
