@@ -33,7 +33,7 @@ def create(paths: Paths, parsed: Parsed, options: GlobalOptions) -> ContainerSpe
     paths.ensure()
     _, mode = modes.load_modes(paths, storage=parsed.text("storage"))
     removal.sweep(paths, mapping=mode.mapping)
-    spec = creation.create(paths, parsed, options, mapping_key=mode.mapping.key)
+    spec = creation.create(paths, parsed, options, mapping_key=mode.mapping.key, starting=False)
     for text in mode.notices:
         foreground.notice_once(paths, text)
     for text in run_unsupported.notices(parsed):

@@ -23,11 +23,14 @@ _NAME_ATTEMPTS = 10
 """Generated names are drawn from some 2,500."""
 
 
-def create(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key: str) -> ContainerSpec:
+def create(
+    paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key: str, starting: bool
+) -> ContainerSpec:
     """Record the container that a command line asks for, pulling its image if need be.
 
     Args:
         mapping_key: of the id mapping under which its image must be unpacked.
+        starting: see `records.create`.
 
     Raises:
         RootlessError: nothing was recorded.
@@ -43,7 +46,7 @@ def create(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mapping_key:
             spec = _make_spec(paths, parsed, image)
             spec = spec.replace(process=foreground.with_window_size(spec.process))
             try:
-                records.create(paths, spec)
+                records.create(paths, spec, starting=starting)
                 break
             except StateConflict:  # another start has drawn the same name since we looked
                 if parsed.given("name") or attempt + 1 == _NAME_ATTEMPTS:

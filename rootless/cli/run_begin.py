@@ -54,7 +54,7 @@ def begin(
     if watched:
         foreground.check_terminal(tty=parsed.flag("tty"), stdin=parsed.flag("interactive"))
     removal.sweep(paths, mapping=mode.mapping)
-    spec = creation.create(paths, parsed, options, mapping_key=mode.mapping.key)
+    spec = creation.create(paths, parsed, options, mapping_key=mode.mapping.key, starting=True)
     for text in mode.notices:
         foreground.notice_once(paths, text)
     for text in run_unsupported.notices(parsed):

@@ -50,17 +50,20 @@ class Container:
         return os.path.join(self.directory, *parts)
 
 
-def create(paths: Paths, spec: ContainerSpec) -> Container:
+def create(paths: Paths, spec: ContainerSpec, *, starting: bool) -> Container:
     """Record a new container and claim its name; it appears complete or not at all.
+
+    Args:
+        starting: this process is about to have it started; if it is killed before, --rm removes the container.
 
     Raises:
         StateConflict: the name is taken.
     """
     directory = os.path.join(paths.containers, spec.id)
     draft = os.path.join(paths.containers, f".new-{spec.id}")
-    state = ContainerState(
-        monitor_pid=os.getpid(), monitor_start=procfs.start_time(os.getpid()), boot_id=procfs.boot_id()
-    )
+    creator = os.getpid() if starting else 0
+    started = procfs.start_time(creator) if starting else 0
+    state = ContainerState(monitor_pid=creator, monitor_start=started, boot_id=procfs.boot_id())
     os.makedirs(paths.names, exist_ok=True)
     with _names_lock(paths):
         os.makedirs(draft)  # under the lock: a draft that anybody else sees is a dead one (list_leftovers)
@@ -277,10 +280,12 @@ def observe(container: Container) -> Container:
 
 
 def is_abandoned(container: Container) -> bool:
-    """Tell whether nobody will ever finish this --rm container: never started, or ended unattended."""
+    """Tell whether nobody will ever finish this --rm container: it has ended, or its start has, unattended."""
     state = container.state
+    waits = state.status == lifecycle.CREATED and not state.monitor_pid  # of `create`, for `start`
     return (
         container.spec.auto_remove
+        and not waits
         and state.status not in lifecycle.MINDED
         and not _is_alive(state.monitor_pid, state.monitor_start, state)
     )

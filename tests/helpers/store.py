@@ -38,7 +38,7 @@ class Store:
             "entrypoint_length": 1,
             "created_ns": SECOND,
         }
-        container = records.create(self.paths, ContainerSpec(**(fields | changes)))
+        container = records.create(self.paths, ContainerSpec(**(fields | changes)), starting=True)
         if state:
             records.save_state(container, **state)
         return container

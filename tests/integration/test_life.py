@@ -33,6 +33,14 @@ def attached(product: Product, name: str) -> int:
     return events.count(" container attach ")
 
 
+def test_created_container_waits_for_its_start_also_with_rm(product: Product, busybox: str) -> None:
+    """Other commands sweep what killed ones left; this is none of that."""
+    product.run("create", "--rm", "--name=patient", OFFLINE, busybox, "true")
+    product.run("run", "--rm", OFFLINE, busybox, "true")
+    assert product.run("start", "-a", "patient").code == 0
+    product.fail(1, "inspect", "patient")
+
+
 def test_created_container_starts_again_and_again(product: Product, busybox: str) -> None:
     container = product.run(
         "create", "--name=again", OFFLINE, busybox, "sh", "-c", "cat /n; echo x >>/n"
