@@ -56,7 +56,7 @@ make_environment() {
         "$python" -m venv "$environment"
         requirements "$@" >"$environment/requirements"
         # An older pip writes console scripts that import re: 7 of the 45 ms of a container's start.
-        printf '%s\n' 'pip>=25.3' 'setuptools>=66' wheel >>"$environment/requirements"
+        printf '%s\n' 'pip>=25.3' 'setuptools>=77' wheel >>"$environment/requirements"
         "$environment/bin/pip" wheel -qq --wheel-dir "$cache/wheels" -r "$environment/requirements"
         "$environment/bin/pip" install -qq --no-index --find-links "$cache/wheels" -r "$environment/requirements"
         echo "$wanted" >"$environment/wanted"
