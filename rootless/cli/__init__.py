@@ -32,6 +32,8 @@ COMMANDS = {
     "info": ("rootless.cli.info", "Display system-wide information"),
     "inspect": ("rootless.cli.inspect", "Return low-level information on containers, images and volumes"),
     "kill": ("rootless.cli.kill", "Kill one or more running containers"),
+    "login": ("rootless.cli.login", "Authenticate to a registry"),
+    "logout": ("rootless.cli.logout", "Log out from a registry"),
     "logs": ("rootless.cli.logs", "Fetch the logs of a container"),
     "pause": ("rootless.cli.pause", "Pause all processes within one or more containers"),
     "port": ("rootless.cli.port", "List port mappings or a specific mapping for the container"),

@@ -123,18 +123,13 @@ def pull_options(environment: Mapping[str, str], *, platform: str, tls_verify: b
     """
     from layers.errors import InvalidPlatform
     from layers.manifest import Platform
-    from rootless.registry.settings import Deadlines, RegistrySettings
+    from rootless.registry.settings import RegistrySettings
 
     try:
         wanted = Platform.parse(platform) if platform else None
     except InvalidPlatform as exc:
         raise UsageError(exc.message, on=platform, hint=exc.hint or None) from exc
-    settings = RegistrySettings(
-        environment=dict(environment),
-        tls_verify=tls_verify,
-        # for tests, and for networks that the defaults do not fit
-        deadlines=Deadlines.parse(environment.get("ROOTLESS_REGISTRY_DEADLINES", "")),
-    )
+    settings = RegistrySettings.of(environment, tls_verify=tls_verify)
     return PullOptions(settings=settings, platform=wanted)
 
 

@@ -10,7 +10,9 @@ import binascii
 import os
 import re
 
-from rootless.errors import RegistryError
+from layers.errors import InvalidReference
+from layers.reference import Reference
+from rootless.errors import RegistryError, UsageError
 from rootless.registry.hosts import DOCKER_HUB
 
 TYPE_CHECKING = False
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 """The key that docker has always kept Docker Hub's credentials under."""
+_HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _HELPER_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _TOKEN_USER = "<token>"  # noqa: S105  docker-credential-helpers: the secret is an identity token
 
@@ -65,11 +68,16 @@ class Credential:
         return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
+def is_chosen(settings: RegistrySettings) -> bool:
+    """Tell whether $REGISTRY_AUTH_FILE names the one file to read, before the user's own logins."""
+    return bool(settings.environment.get("REGISTRY_AUTH_FILE"))
+
+
 def auth_files(settings: RegistrySettings) -> list[str]:
     """Return the paths to look into, first match wins: podman's order, then Docker's file."""
     environment = settings.environment
-    if chosen := environment.get("REGISTRY_AUTH_FILE"):
-        return [chosen]
+    if is_chosen(settings):
+        return [environment["REGISTRY_AUTH_FILE"]]
     runtime = environment.get("XDG_RUNTIME_DIR")
     docker = environment.get("DOCKER_CONFIG") or os.path.join(settings.home, ".docker")
     paths = [os.path.join(runtime, "containers", "auth.json")] if runtime else []
@@ -78,16 +86,37 @@ def auth_files(settings: RegistrySettings) -> list[str]:
     return paths
 
 
+def registry_of(server: str) -> str:
+    """Return the host[:port] that a user means by a login's SERVER: all of Docker Hub's names are docker.io.
+
+    Raises:
+        UsageError: that is none.
+    """
+    host = server.partition("://")[2] or server
+    host = host.partition("/")[0]
+    if not server or host in _HUB_NAMES:
+        return DOCKER_HUB
+    try:
+        if Reference.parse(f"{host}/x").domain == host:
+            return host
+    except InvalidReference:
+        pass
+    raise UsageError(
+        f"invalid registry: `{server}`",
+        hint="a host name with a dot, or a port, is needed: quay.io, box:5000",
+    )
+
+
 def auth_keys(registry: str, repository_path: str) -> list[str]:
     """Return the keys that may hold a repository's credentials, most special first.
 
-    "quay.io/team/app", "quay.io/team", "quay.io": man 5 containers-auth.json.
+    "quay.io/team/app", "quay.io/team", "quay.io": man 5 containers-auth.json. No path asks for the registry.
     """
-    steps = repository_path.split("/")
+    steps = repository_path.split("/") if repository_path else []
     keys = ["/".join([registry, *steps[:length]]) for length in range(len(steps), 0, -1)]
     keys.append(registry)
     if registry == DOCKER_HUB:
-        keys.extend((DOCKER_HUB_KEY, "index.docker.io", "registry-1.docker.io"))
+        keys.extend((DOCKER_HUB_KEY, *_HUB_NAMES[1:]))
     else:
         keys.extend((f"https://{registry}", f"http://{registry}"))
     return keys
@@ -125,7 +154,7 @@ def find_helper(config: Mapping[str, Any], keys: list[str]) -> tuple[str, str]:
             return _check_helper(helpers[key]), key
     store = config.get("credsStore")
     if store:
-        return _check_helper(store), DOCKER_HUB_KEY if DOCKER_HUB_KEY in keys else _registry_key(keys)
+        return _check_helper(store), server_key(next(key for key in keys if "/" not in key))
     return "", ""
 
 
@@ -138,6 +167,37 @@ def read_helper_answer(answer: object, *, source: str) -> Credential | None:
     if username == _TOKEN_USER:
         return Credential(identity_token=secret, source=source)
     return Credential(username=username, password=secret, source=source)
+
+
+def helper_request(server: str, credential: Credential) -> dict[str, str]:
+    """Return what `docker-credential-NAME store` is given."""
+    return {"ServerURL": server, "Username": credential.username, "Secret": credential.password}
+
+
+def with_login(
+    config: Mapping[str, Any], registry: str, *, credential: Credential | None, helper: str = ""
+) -> dict[str, Any]:
+    """Return a configuration that holds just one login to a registry, or none.
+
+    Args:
+        credential: None for none.
+        helper: name of the helper that keeps it; "" keeps it in the configuration.
+    """
+    auths, helpers = dict(_mapping(config.get("auths"))), dict(_mapping(config.get("credHelpers")))
+    for key in auth_keys(registry, ""):
+        auths.pop(key, None)
+        helpers.pop(key, None)
+    key = server_key(registry)
+    if helper:
+        helpers[key] = helper
+    elif credential is not None:
+        auths[key] = {"username": credential.username, "password": credential.password}
+    return {**config, "auths": auths, "credHelpers": helpers}
+
+
+def server_key(registry: str) -> str:
+    """Return what a registry is called in Docker's file, and to credential helpers."""
+    return DOCKER_HUB_KEY if registry == DOCKER_HUB else registry
 
 
 def _read_entry(entry: Mapping[str, Any], key: str, source: str) -> Credential | None:
@@ -174,10 +234,6 @@ def _check_helper(name: object) -> str:
         f"cannot use the credential helper {name!r}: only letters, digits, `_`, `.`, `-` may be in its name",
         reference="bad-credential-helper",
     )
-
-
-def _registry_key(keys: list[str]) -> str:
-    return next(key for key in keys if "/" not in key)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -1,4 +1,7 @@
-"""Read the user's credential files and ask credential helpers. Blocking: the client calls it in a thread."""
+"""Find credentials: in the user's logins, in podman's and Docker's files, or by a credential helper.
+
+Blocking: the client calls it in a thread. Docker's and podman's files are read, and never written.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,19 @@ from rootless.registry.authfile import (
     auth_keys,
     find_helper,
     find_in_auths,
-    read_helper_answer,
+    is_chosen,
 )
+from rootless.registry.credential_helper import get_credential
+from rootless.registry.logins import load_logins, logins_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from rootless.registry.settings import RegistrySettings
 
 MAX_FILE_BYTES = 1 << 20
-_NO_CREDENTIALS = "credentials not found"
-"""What helpers say, with exit code 1, for a registry they do not know: docker-credential-helpers."""
 
 
 def find_credential(settings: RegistrySettings, registry: str, repository_path: str) -> Credential | None:
@@ -33,16 +37,26 @@ def find_credential(settings: RegistrySettings, registry: str, repository_path: 
         RegistryError: a file or a helper that should answer is broken.
     """
     keys = auth_keys(registry, repository_path)
-    for path in auth_files(settings):
-        config = _load(path)
-        if config is None:
-            continue
+    for path, config in _configurations(settings):
         name, server = find_helper(config, keys)
-        credential = _ask_helper(name, server, settings) if name else None
+        credential = get_credential(name, server, settings) if name else None
         credential = credential or find_in_auths(config, keys, source=path)
         if credential is not None:
             return credential
     return None
+
+
+def _configurations(settings: RegistrySettings) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (path, content) of what is there, in the order in which it counts.
+
+    Our own logins, then podman's files and Docker's; but the one of $REGISTRY_AUTH_FILE goes before ours.
+    """
+    ours = [logins_path(settings)]
+    others = auth_files(settings)
+    for path in others + ours if is_chosen(settings) else ours + others:
+        config = load_logins(settings) if path in ours else _load(path)
+        if config is not None:
+            yield path, config
 
 
 def _load(path: str) -> dict[str, Any] | None:
@@ -75,64 +89,19 @@ def _load(path: str) -> dict[str, Any] | None:
     return config
 
 
-def _ask_helper(name: str, server: str, settings: RegistrySettings) -> Credential | None:
-    """Run `docker-credential-NAME get`, the server on stdin (docker-credential-helpers, README)."""
-    import subprocess
-
-    program = f"docker-credential-{name}"
-    environment = dict(settings.environment)
-    try:
-        done = subprocess.run(
-            [program, "get"],
-            input=server.encode(),
-            capture_output=True,
-            timeout=settings.deadlines.helper_s,
-            env=environment,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise RegistryError(
-            f"cannot run the credential helper `{program}`: it is not on PATH",
-            on=server,
-            hint="install it, or remove `credsStore` and `credHelpers` from the credentials file",
-            reference="bad-credential-helper",
-        ) from None
-    except OSError as exc:
-        raise RegistryError(
-            f"cannot run the credential helper `{program}`: {os_error_text(exc)}",
-            on=server,
-            reference="bad-credential-helper",
-        ) from exc
-    except subprocess.TimeoutExpired:
-        raise RegistryError(
-            f"cannot get credentials: `{program}` did not answer within {settings.deadlines.helper_s:g} s",
-            on=server,
-            reference="bad-credential-helper",
-        ) from None
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr)[:2000].decode("utf-8", "replace")
-        if _NO_CREDENTIALS in said.lower():
-            return None
-        raise RegistryError(
-            f"cannot get credentials: `{program} get` failed with exit code {done.returncode}",
-            on=server,
-            reference="bad-credential-helper",
-        )
-    try:
-        answer = json.loads(done.stdout[:MAX_FILE_BYTES])
-    except (ValueError, RecursionError):
-        raise RegistryError(
-            f"cannot get credentials: `{program} get` did not answer with JSON",
-            on=server,
-            reference="bad-credential-helper",
-        ) from None
-    return read_helper_answer(answer, source=program)
+def helper_for(settings: RegistrySettings, registry: str) -> str:
+    """Return the credential helper that Docker's or podman's file names for a registry, "" for none."""
+    for path in auth_files(settings):
+        name, _ = find_helper(_load(path) or {}, auth_keys(registry, ""))
+        if name:
+            return name
+    return ""
 
 
-def describe_places(settings: RegistrySettings) -> str:
-    """Return which credential files exist and which would be read, for a hint."""
-    paths = auth_files(settings)
-    present = [path for path in paths if os.path.exists(path)]
-    if present:
-        return "credentials were looked for in " + ", ".join(present)
-    return "there is no credentials file; log in with `docker login` or `podman login`, or write " + paths[-1]
+def describe_places(settings: RegistrySettings, registry: str) -> str:
+    """Return what helps a user without credentials, for a hint."""
+    present = [path for path in auth_files(settings) if os.path.exists(path)]
+    if os.path.exists(logins_path(settings)):
+        present.insert(0, logins_path(settings))
+    looked = "; credentials were looked for in " + ", ".join(present) if present else ""
+    return f"log in with `rootless login {registry}`{looked}"

@@ -103,8 +103,8 @@ class RegistrySettings:
         tls_verify: False accepts any certificate, and plain HTTP from any host; True accepts plain HTTP from
             loopback only.
         environment: of the calling process; read here are DOCKER_CONFIG, REGISTRY_AUTH_FILE,
-            XDG_RUNTIME_DIR, XDG_CONFIG_HOME, HOME, SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables.
-            All of it goes to credential helpers, which are the user's own programs.
+            XDG_RUNTIME_DIR, XDG_CONFIG_HOME, XDG_STATE_HOME, HOME, SSL_CERT_FILE, SSL_CERT_DIR and the proxy
+            variables. All of it goes to credential helpers, which are the user's own programs.
         deadlines: see `Deadlines`.
     """
 
@@ -121,6 +121,17 @@ class RegistrySettings:
         self.tls_verify = tls_verify
         self.deadlines = deadlines or Deadlines()
 
+    @classmethod
+    def of(cls, environment: Mapping[str, str], *, tls_verify: bool) -> Self:
+        """Return what a user and their environment say.
+
+        Raises:
+            UsageError: $ROOTLESS_REGISTRY_DEADLINES makes no sense. It is for tests, and for networks that
+                the defaults do not fit.
+        """
+        deadlines = Deadlines.parse(environment.get("ROOTLESS_REGISTRY_DEADLINES", ""))
+        return cls(environment=dict(environment), tls_verify=tls_verify, deadlines=deadlines)
+
     @property
     def home(self) -> str:
         """The home directory, as the shell has it; "/" where it says nothing."""
@@ -130,6 +141,11 @@ class RegistrySettings:
     def config_home(self) -> str:
         """$XDG_CONFIG_HOME, else ~/.config."""
         return self.environment.get("XDG_CONFIG_HOME") or os.path.join(self.home, ".config")
+
+    @property
+    def state_home(self) -> str:
+        """$XDG_STATE_HOME, else ~/.local/state."""
+        return self.environment.get("XDG_STATE_HOME") or os.path.join(self.home, ".local", "state")
 
 
 def _positive(text: str) -> float:

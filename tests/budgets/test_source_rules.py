@@ -26,7 +26,7 @@ DOORS = {
     "httpx2": ("rootless/registry/",),
     "h11": ("rootless/api/", "rootless/registry/"),
     "ptrace": ("rootless/shim/tracer.py",),
-    "cryptography": ("rootless/trust/",),
+    "cryptography": ("rootless/trust/", "rootless/registry/logins.py"),
     "tqdm": ("rootless/cli/progress.py",),
 }
 """Module → the only places that import it."""

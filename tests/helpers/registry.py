@@ -30,6 +30,10 @@ http:
 START_TIMEOUT_S = 20
 
 
+_PASSWORDS = "jo:$2y$05$abcdefghijklmnopqrstuuQDoL5Sa/TtfS/XN4AY/jgq.HBbO1BTu"
+"""bcrypt of "word", cost 5: htpasswd -nbB -C 5 jo word."""
+
+
 class Registry:
     """A registry that is up.
 
@@ -43,6 +47,18 @@ class Registry:
         self.address = address
         self.storage = storage
         self.log = log
+
+
+@contextmanager
+def private_registry(directory: Path) -> Iterator[Registry]:
+    """Serve a registry that only jo may use, with the password "word"."""
+    directory.mkdir(parents=True, exist_ok=True)
+    passwords = directory / "htpasswd"
+    passwords.write_text(_PASSWORDS + "\n")
+    with running_registry(
+        directory, extra=f"auth: {{htpasswd: {{realm: box, path: {passwords}}}}}\n"
+    ) as registry:
+        yield registry
 
 
 @contextmanager

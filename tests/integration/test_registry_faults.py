@@ -409,7 +409,7 @@ async def test_refusal_without_credentials_says_where_to_put_them(server: Hostil
     challenge_basic(server)
     error = await refused(manifest(server), match="401")
     assert isinstance(error, RegistryError)
-    assert "docker login" in (error.hint or "")
+    assert f"rootless login {server.address}" in (error.hint or "")
 
 
 async def test_wrong_credentials_are_tried_once(server: HostileRegistry, tmp_path: Path) -> None:

@@ -82,9 +82,14 @@ class Authorizer:
 
     def advice(self) -> str:
         """Return what a user who was refused needs to know about credentials."""
-        if self._credential is not None:
-            return f"the credentials from {self._credential.source} were used; are they right, and enough?"
-        return describe_places(self._client.settings)
+        if self._credential is None:
+            return describe_places(self._client.settings, self._domain)
+        if not self._credential.source:
+            return "are the user name and the password right?"
+        return (
+            f"the credentials from {self._credential.source} were used; are they right, and enough? "
+            f"`rootless login {self._domain}` replaces them"
+        )
 
     @property
     def _on(self) -> str:
