@@ -32,20 +32,19 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     parsed = TABLE.parse(argv)
     paths = find_paths(options.root)
     paths.ensure()
-    # Modes are probed before trio is imported: a process with threads cannot make namespaces.
-    _, mode = modes.load_store_modes(paths)
-
     gc.disable()  # all that is imported stays, and looking through it costs a fifth more; `pull` enables it
-    early = worker.start(mode.mapping, paths.run)  # its imports run beside ours
+    forked = worker.fork(paths)  # finds out what this host can do while we import trio
 
     from rootless.cli.progress import make_progress
     from rootless.engine import images
     from rootless.interface.images import pull_options
 
+    facts = forked.receive_facts()
+    early = forked if facts else None
     quiet = parsed.flag("quiet")
     pulled = images.pull_blocking(
         paths,
-        mode,
+        modes.store_modes(facts or modes.load_facts(paths)),  # which says why, where the worker could not
         parsed.positionals[0],
         options=pull_options(
             os.environ, platform=parsed.text("platform"), tls_verify=parsed.flag("tls-verify")

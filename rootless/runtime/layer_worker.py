@@ -1,0 +1,48 @@
+"""The worker of a layer: a process that enters the user namespace and is told then what to unpack there.
+
+It must have one thread and no trio. What it is told, and answers, is the protocol of `layers.apply`, but for
+the request, which is a line from the descriptor `control`; its end before that ends the worker, silently.
+Ring 1.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+
+from rootless.errors import EXIT_FAILURE, RootlessError
+from rootless.runtime import userns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rootless.model.host import IdMapping
+
+
+def serve(mapping: IdMapping, run_dir: str, *, control: int) -> int:
+    """Be the worker of one layer; returns the exit code."""
+    try:
+        userns.enter(mapping, run_dir)
+    except RootlessError as exc:  # the reader of the protocol knows one form of failure
+        answer = {
+            "ok": False,
+            "kind": "RootlessError",
+            "message": exc.message,
+            "on": exc.on or "",
+            "hint": exc.hint or "",
+        }
+        print(json.dumps(answer), flush=True)
+        return EXIT_FAILURE
+    # After the namespace is joined: these imports take longer than that.
+    from layers import apply, decompress
+
+    decompress.decoder_of("gzip")  # what it imports is most likely needed, and nothing else to do
+    gc.freeze()  # what is imported stays
+    gc.enable()
+    line = b""
+    while not line.endswith(b"\n"):  # what follows the request comes after our first answer
+        data = os.read(control, 1 << 16)
+        if not data:
+            return 0
+        line += data
+    return apply.main([json.dumps({**json.loads(line), "control": control})])
