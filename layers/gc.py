@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from layers import media
 from layers.errors import LayersError
-from layers.manifest import Manifest, find_media_type, parse_index, parse_manifest
+from layers.manifest import Descriptor, Manifest, find_media_type, parse_index, parse_manifest
 from layers.record import Record
 
 TYPE_CHECKING = False
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from layers.digest import Digest
-    from layers.manifest import Descriptor
 
     Read = Callable[[Digest], bytes | None]
     """Returns a small blob's verified bytes, None if it is missing, corrupt or too big."""
@@ -59,6 +58,15 @@ def garbage(
     if orphaned:
         live |= _rescue(orphaned, {d: size for d, size in present.items() if d not in live}, read)
     return sorted(digest for digest in present if digest not in live)
+
+
+def find_manifest(image_id: Digest, present: Mapping[Digest, int], *, read: Read) -> Descriptor | None:
+    """Return the descriptor of a manifest that has this config, by reading what might be one."""
+    for digest, size in sorted(present.items()):
+        manifest = _load(digest, "", read) if size <= MAX_MANIFEST_BYTES else None
+        if manifest and manifest.config.digest == image_id:
+            return Descriptor(media_type=manifest.media_type, digest=digest, size=size)
+    return None
 
 
 def _mark(roots: Iterable[Descriptor], read: Read) -> tuple[set[Digest], set[str]]:

@@ -53,7 +53,7 @@ class ImageEntry(Record):
     ) -> ImageEntry:
         """Make an entry; annotations replace the descriptor's own."""
         base = descriptor.annotations if annotations is None else annotations
-        return cls(_with_annotations(descriptor, {**base, REF_NAME: name}))
+        return cls(descriptor.with_annotations({**base, REF_NAME: name}))
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -110,6 +110,18 @@ class ImageIndex:
         entry = ImageEntry.named(name, descriptor)
         kept = [e for e in self.entries if e.digest != descriptor.digest or e.name not in (None, name)]
         return self._replace([*_without_name(kept, name), entry])
+
+    def with_replaced(self, name: str, descriptor: Descriptor) -> ImageIndex:
+        """Add an image in place of the one that has the name, which goes; "" adds it without a name."""
+        entry = ImageEntry.named(name, descriptor) if name else ImageEntry(descriptor)
+        same = [e for e in self.entries if (e.name == name if name else e.digest == entry.digest)]
+        return self._replace([*(e for e in self.entries if e not in same), entry])
+
+    def with_image(self, descriptor: Descriptor) -> ImageIndex:
+        """Add an image without a name, unless it is there under whatever name."""
+        if any(entry.digest == descriptor.digest for entry in self.entries):
+            return self
+        return self._replace([*self.entries, ImageEntry(descriptor)])
 
     def without_name(self, name: str) -> ImageIndex:
         """Take a name away; its manifest stays, dangling if that was its last name."""
@@ -194,19 +206,8 @@ def _without_name(entries: Sequence[ImageEntry], name: str) -> list[ImageEntry]:
             raw = {k: v for k, v in entry.raw.items() if k != "annotations"}
             if bare:
                 raw["annotations"] = bare
-            result.append(ImageEntry(_with_annotations(entry.descriptor, bare), raw))
+            result.append(ImageEntry(entry.descriptor.with_annotations(bare), raw))
     return result
-
-
-def _with_annotations(descriptor: Descriptor, annotations: dict[str, str]) -> Descriptor:
-    return Descriptor(
-        media_type=descriptor.media_type,
-        digest=descriptor.digest,
-        size=descriptor.size,
-        platform=descriptor.platform,
-        artifact_type=descriptor.artifact_type,
-        annotations=annotations,
-    )
 
 
 def _reference(text: str | None) -> Reference | None:

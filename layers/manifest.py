@@ -96,6 +96,17 @@ class Descriptor(Record):
             artifact_type=fields.text("artifactType", default=""),
         )
 
+    def with_annotations(self, annotations: Mapping[str, str]) -> Descriptor:
+        """Return the same with other annotations."""
+        return Descriptor(
+            media_type=self.media_type,
+            digest=self.digest,
+            size=self.size,
+            platform=self.platform,
+            artifact_type=self.artifact_type,
+            annotations=annotations,
+        )
+
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = {
             "mediaType": self.media_type,

@@ -61,6 +61,13 @@ def is_layer(media_type: str) -> bool:
     return media_type in _COMPRESSION
 
 
+def layer_type(compression: str, *, manifest: str) -> str:
+    """Return the media type of a layer in a manifest of this media type, of the same family."""
+    family = DOCKER_LAYER if manifest == DOCKER_MANIFEST else OCI_LAYER
+    separator = "." if family == DOCKER_LAYER else "+"
+    return family if compression == "none" else family + separator + compression
+
+
 def compression_of(media_type: str) -> str:
     """Return "none", "gzip" or "zstd".
 

@@ -123,6 +123,15 @@ class ImageStore:
         self.update_index(lambda index: index.with_tag(name, named.descriptor))
         return named
 
+    def keep(self, descriptor: Descriptor, annotations: Mapping[str, str]) -> None:
+        """List an image without a name, unless it is listed under whatever name.
+
+        Args:
+            annotations: of its entry.
+        """
+        entry = descriptor.with_annotations(annotations)
+        self.update_index(lambda index: index.with_image(entry))
+
     def untag(self, name: str) -> None:
         """Take a name away, exactly as it stands in the index; its image stays, perhaps dangling."""
         self.update_index(lambda index: index.without_name(name))

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from layers.index import ImageEntry
     from layers.manifest import Descriptor
     from layers.store.ingest import Ingest
+    from layers.store.newblob import NewBlob
 
 LAYOUT_FILE = b'{"imageLayoutVersion":"1.0.0"}'
 PARTIAL_AGE_S = 24 * 3600.0
@@ -193,6 +194,13 @@ class ImageLayout(ImageStore):
         replace_file(self.blob_path(digest), data, scratch=self._ingest, mode=0o444)
         return digest
 
+    def create_blob(self) -> NewBlob:
+        """Return a blob that is to be written, a context manager; hold `pulling` around it and its image."""
+        from layers.store.newblob import NewBlob  # as for `begin`
+
+        os.makedirs(self._ingest, exist_ok=True)
+        return NewBlob(blobs=self._blobs, scratch=self._ingest)
+
     def update_index(self, change: Callable[[ImageIndex], ImageIndex]) -> ImageIndex:
         with FileLock(self.locks, "index.lock"):
             for _ in range(_INDEX_ATTEMPTS):
@@ -214,6 +222,15 @@ class ImageLayout(ImageStore):
     ) -> ImageEntry:
         with self.pulling():  # no sweep between the look at the blobs and the new entry
             return super().tag(name, descriptor, annotations)
+
+    def find_manifest(self, image_id: Digest) -> Descriptor | None:
+        """Return the manifest of an image that has lost its last name, and that a container uses.
+
+        Reads everything in the store that could be one.
+        """
+        from layers import gc  # parses every manifest; ring 2
+
+        return gc.find_manifest(image_id, dict(self.blobs()), read=self._read_if_good)
 
     # Keeping house
 

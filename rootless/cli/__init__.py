@@ -6,6 +6,7 @@ COMMANDS = {
         "rootless.cli.attach",
         "Attach local standard input, output, and error streams to a running container",
     ),
+    "commit": ("rootless.cli.commit", "Create a new image from a container's changes"),
     "completion": ("rootless.cli.completion", "Generate the completion script for a shell"),
     "cp": ("rootless.cli.cp", "Copy files/folders between a container and the local filesystem"),
     "create": ("rootless.cli.create", "Create a new container"),
@@ -63,8 +64,8 @@ COMMANDS = {
 """verb → (module, one-line description). A module has TABLE (cli.args.Command) and main(argv) -> int."""
 
 _CONTAINER_VERBS = (
-    "attach", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause", "port", "rename", "restart",
-    "rm", "run", "start", "stats", "stop", "top", "unpause", "update", "wait",
+    "attach", "commit", "cp", "create", "diff", "exec", "export", "kill", "logs", "pause", "port", "rename",
+    "restart", "rm", "run", "start", "stats", "stop", "top", "unpause", "update", "wait",
 )  # fmt: skip
 
 GROUPS = {

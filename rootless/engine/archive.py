@@ -23,7 +23,7 @@ from rootless.runtime.view import Stopped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, Self
 
     from rootless.engine.records import Container
@@ -129,9 +129,11 @@ class Archivist:
         self._record("export")
         return Report(size_bytes=done["bytes"], notes=tuple(done["notes"]))
 
-    def write_layer(self, fd: int) -> Report:
-        """Write what the container has changed as an image's layer."""
-        with self._worker({"verb": "layer"}, stdout=fd) as worker:
+    def read_layer(self, take: Callable[[bytes], None]) -> Report:
+        """Hand over what the container has changed, as the tar of an image's layer, piece by piece."""
+        with self._worker({"verb": "layer"}, stdout=PIPE) as worker:
+            for data in read_chunks(worker.output):
+                take(data)
             done = worker.answer()
         return Report(size_bytes=done["bytes"], notes=tuple(done["notes"]))
 

@@ -176,7 +176,8 @@ def _network_settings(container: Container, addresses: Sequence[str]) -> dict[st
     }
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return "SIGTERM" for 15."""
     import signal  # not for those who print names only
 
     try:
@@ -210,9 +211,9 @@ def _config(spec: ContainerSpec) -> dict[str, Any]:
         "WorkingDir": process.cwd,
         "Entrypoint": entrypoint or None,
         "Labels": label_map(spec.labels),
-        "StopSignal": _signal_name(spec.stop_signal),
+        "StopSignal": signal_name(spec.stop_signal),
         "StopTimeout": spec.stop_timeout_s,
-        **({"Healthcheck": _healthcheck(spec.healthcheck)} if spec.healthcheck.test else {}),
+        **({"Healthcheck": healthcheck_json(spec.healthcheck)} if spec.healthcheck.test else {}),
     }
 
 
@@ -262,7 +263,8 @@ def _limits(limits: Limits) -> dict[str, Any]:
     }
 
 
-def _healthcheck(check: Healthcheck) -> dict[str, Any]:
+def healthcheck_json(check: Healthcheck) -> dict[str, Any]:
+    """Return a health check as images and `inspect` write it."""
     return {
         "Test": list(check.test),
         "Interval": check.interval_ns,

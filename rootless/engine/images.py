@@ -35,6 +35,7 @@ from rootless.engine.feed import BlobFeed
 from rootless.engine.fetch import LOCK_POLL_S, Fetcher, StartOver
 from rootless.engine.image_lookup import PLAIN_SIZES
 from rootless.engine.progress import COMPLETE, EXISTS, EXTRACTING, WAITING, Progress
+from rootless.engine.stored import StoredImage
 from rootless.engine.unpack import Unpacked, unpack
 from rootless.errors import ImageError
 from rootless.registry.faults import NetworkFault
@@ -43,7 +44,7 @@ from rootless.registry.transport.base import open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from layers.digest import Digest
     from layers.locks import FileLock
@@ -136,20 +137,51 @@ async def pull(
         ImageError: the image is wrong. RegistryError: the registry, or the way to it, is.
         RootlessError: this host cannot take it (disk full…).
     """
+    return await take(
+        paths,
+        modes,
+        lambda: open_source(reference, options.settings),
+        shown=reference,
+        platform=options.platform,
+        progress=progress,
+        early=early,
+    )
+
+
+async def take(
+    paths: Paths,
+    modes: Modes,
+    opened: Callable[[], Source],
+    *,
+    shown: str,
+    action: str = "pull",
+    platform: Platform | None = None,
+    progress: Progress | None = None,
+    early: WorkerProcess | None = None,
+) -> PulledImage:
+    """Make the image of a source ready to run here; see `pull`.
+
+    Args:
+        opened: makes the source. With "" for its name the image gets none.
+        shown: what errors call it.
+        action: what the event is called: "load" does not record a digest, which no registry has given.
+        platform: None is this host's.
+    """
     progress = progress or Progress()
     paths.ensure()
     disk = free_space(paths.store)
-    with explained(reference, disk=disk):
+    with explained(shown, disk=disk):
         layout = ImageLayout(paths.store, locks=paths.locks)
         layout.ensure()
         try:
-            async with _lock(layout.pulling(wait_s=0)), open_source(reference, options.settings) as source:
+            async with _lock(layout.pulling(wait_s=0)), opened() as source:
                 if not gc.isenabled():  # a command line that ends with this pull: what is imported now stays
                     gc.freeze()
                     gc.enable()
                 job = _Pull(paths, modes, layout, source, progress, disk=disk, early=early)
-                pulled = await job.run(options.platform or Platform.host())
-                _record(paths, pulled)
+                job.is_local = action == "load"
+                pulled = await job.run(platform or Platform.host())
+                _record(paths, pulled, action)
                 return pulled
         except BaseException as exc:
             if getattr(loop.most_telling(exc), "reference", "") == DISK_FULL:
@@ -159,10 +191,36 @@ async def pull(
             progress.close()
 
 
-def _record(paths: Paths, pulled: PulledImage) -> None:
+def unpack_blocking(paths: Paths, modes: Modes, manifest: Descriptor, *, name: str) -> PulledImage:
+    """Make an image ready to run whose blobs are in the store, and give it a name.
+
+    Hold `pulling` from its first blob to the end of this.
+
+    Args:
+        name: canonical; "" for none.
+    Raises:
+        ImageError: the image is wrong. RootlessError: this host cannot take it (disk full…).
+    """
+    layout = ImageLayout(paths.store, locks=paths.locks)
+    source = StoredImage(layout, manifest, name=name)
+    disk = free_space(paths.store)
+
+    async def body() -> PulledImage:
+        with explained(name or manifest.digest.short, disk=disk):
+            job = _Pull(paths, modes, layout, source, Progress(), disk=disk, early=None)
+            job.is_local = True
+            return await job.run(Platform.host())
+
+    return loop.run(body)
+
+
+def _record(paths: Paths, pulled: PulledImage, action: str) -> None:
+    if not pulled.name:
+        events.record(paths, events.IMAGE, action, id=pulled.image_id)
+        return
     reference = Reference.parse(pulled.name)
     attributes = {"name": reference.familiar_repository}
-    events.record(paths, events.IMAGE, "pull", id=reference.familiar, attributes=attributes)
+    events.record(paths, events.IMAGE, action, id=reference.familiar, attributes=attributes)
 
 
 def _make_room(paths: Paths, layout: ImageLayout) -> None:
@@ -192,7 +250,13 @@ class _Layer:
 
 
 class _Pull:
-    """The state of one pull."""
+    """The state of one pull.
+
+    Attributes:
+        is_local: the image comes from this machine: no registry knows its digest.
+    """
+
+    is_local = False
 
     def __init__(
         self,
@@ -371,8 +435,15 @@ class _Pull:
 
     def _name(self, root: Descriptor, chosen: Descriptor) -> None:
         """Give the image, which is complete, its name."""
-        annotations = {REPO_DIGEST: str(root.digest), PLAIN_SIZES: self._plain_sizes()}
+        annotations = {PLAIN_SIZES: self._plain_sizes()}
         name = self._source.name
+        if self.is_local:
+            if name:
+                self._layout.tag(name, chosen, annotations)
+            else:
+                self._layout.keep(chosen, annotations)
+            return
+        annotations[REPO_DIGEST] = str(root.digest)
         for entry in self._layout.entries():
             if entry.name == name and entry.digest == chosen.digest and entry.repo_digest == root.digest:
                 if not self._changed:
