@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rootless.cli import foreground, run_options
 from rootless.cli.args import BOOL, Command, Option
-from rootless.engine import connect, events, records
+from rootless.engine import connect, records
 from rootless.engine import session as wire
 from rootless.errors import StateConflict
 from rootless.model import lifecycle
@@ -51,7 +51,6 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     process = process.replace(stdin=process.stdin and not parsed.flag("no-stdin"))
     foreground.check_terminal(tty=process.tty, stdin=process.stdin)
     session = _connect(paths, container, with_input=process.stdin)
-    events.record_container(paths, container, "attach")
     return foreground.attend(
         session,
         process,

@@ -24,7 +24,7 @@ from rootless.runtime.handshake import failure_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from rootless.engine.pump import Tap
@@ -78,9 +78,12 @@ class Audience:
         minder: the starter's side of the session; used up, but for the container's own descriptors.
         directory: where backlogs may lie.
         closes_stdin: the container's stdin ends with the client that feeds it (`run -i` without -d).
+        note: is told "attach" of each client that watches, "detach" of each that leaves by the detach keys.
     """
 
-    def __init__(self, minder: Minder, *, directory: str, closes_stdin: bool) -> None:
+    def __init__(
+        self, minder: Minder, *, directory: str, closes_stdin: bool, note: Callable[[str], None]
+    ) -> None:
         outputs = {"stdout": minder.output, "stderr": minder.error_output}
         starter = Client(
             minder.events, outputs={k: fd for k, fd in outputs.items() if fd >= 0}, is_starter=True
@@ -92,7 +95,10 @@ class Audience:
         self._listener: socket | None = None
         self._taps: Sequence[Tap] = ()
         self._pid = 0
+        self._note = note
         self.stdin = minder.stdin_writer
+        if starter.outputs:
+            note("attach")
 
     def listen(self, run_dir: str) -> None:
         """Make the socket that clients connect to, instead of an earlier one; without, nobody attaches."""
@@ -200,6 +206,8 @@ class Audience:
             client.outputs = dict(zip(message["attach"], fds, strict=False))
             client.wants_input = bool(message.get("input"))
             client.has_asked = True
+            if client.outputs:
+                self._note("attach")
             if self._pid:
                 self._admit(client)
         elif "hang_up" in message:
@@ -208,6 +216,8 @@ class Audience:
             if self._closes_stdin:
                 self.close_stdin()
         elif "detach" in message:
+            if message["detach"] == "keys":
+                self._note("detach")
             client.is_starter = client.wants_input = False
 
     def _hang_up(self, client: Client, stream: str) -> None:

@@ -47,18 +47,26 @@ def stop(
     Raises:
         RuntimeSetupError: one does not end even when killed.
     """
+    for container in _end(paths, containers, number=number, timeout_s=timeout_s):
+        events.record_container(paths, container, "stop")
+
+
+def _end(
+    paths: Paths, containers: Sequence[Container], *, number: int | None, timeout_s: int | None
+) -> list[Container]:
+    """Do what `stop` says; returns those that were not stopped before."""
     begin = time.monotonic()
     asked = [container for container in containers if _request_stop(paths, container)]
     running = [(c, fd) for c in asked if (fd := open_pidfd(c)) >= 0]
     try:
         for container, fd in running:
-            _signal(fd, number or container.spec.stop_signal)
+            _send(paths, container, fd, number or container.spec.stop_signal)
             _thaw(container)
         for container, fd in running:
             limit = container.spec.stop_timeout_s if timeout_s is None else timeout_s
             left = None if limit < 0 else max(0.0, begin + limit - time.monotonic())
-            if not _wait_gone(fd, left):
-                _signal(fd, signal.SIGKILL)
+            if number != signal.SIGKILL and not _wait_gone(fd, left):
+                _send(paths, container, fd, signal.SIGKILL)
         for container, fd in running:
             if not _wait_gone(fd, KILL_GRACE_S):
                 raise RuntimeSetupError(
@@ -70,10 +78,10 @@ def stop(
         for container in asked:
             _end_backing_off(paths, container)
             wait_recorded(container)
-            events.record_container(paths, container, "stop")
     finally:
         for _, fd in running:
             os.close(fd)
+    return asked
 
 
 def kill(paths: Paths, container: Container, number: int) -> None:
@@ -97,12 +105,11 @@ def kill(paths: Paths, container: Container, number: int) -> None:
             reference="not-running",
         )
     try:
-        _signal(fd, number)
+        _send(paths, container, fd, number)
         if number == signal.SIGKILL:
             _thaw(container)
     finally:
         os.close(fd)
-    events.record_container(paths, container, "kill", signal=str(int(number)))
 
 
 def wait(paths: Paths, container: Container) -> int:
@@ -147,7 +154,7 @@ def remove(
         StateConflict: it runs and `force` is false.
     """
     if force and container.state.status in lifecycle.MINDED:
-        stop(paths, [container], timeout_s=0)
+        _end(paths, [container], number=signal.SIGKILL, timeout_s=0)
         if not os.path.isdir(container.directory):
             return  # --rm: its monitor was quicker
         container = records.load(paths, container.spec.id)
@@ -235,6 +242,12 @@ def _open_process(pid: int, started: int) -> int:
         return fd
     os.close(fd)
     return -1
+
+
+def _send(paths: Paths, container: Container, pidfd: int, number: int) -> None:
+    """Send a signal to a container, and tell it."""
+    _signal(pidfd, number)
+    events.record_container(paths, container, "kill", signal=str(int(number)))
 
 
 def _signal(pidfd: int, number: int) -> None:

@@ -89,7 +89,10 @@ class _Monitor:
         self._confinement: limits.Confinement | None = None
         self._taps: list[Tap] = []
         self._audience = Audience(
-            minder, directory=container.directory, closes_stdin=not container.spec.detached
+            minder,
+            directory=container.directory,
+            closes_stdin=not container.spec.detached,
+            note=lambda action: events.record_container(host.paths, container, action),
         )
         self._listens_in = ""
         self._prober = 0

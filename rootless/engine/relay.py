@@ -120,8 +120,9 @@ class Relay:
         while not finished or (outputs and patience):
             for fd, _ in patience.wait(poller) if finished else poller.poll():
                 if fd == self._detach_r:
-                    self._session.detach()
-                    return DETACHED if os.read(fd, 1) == b"d" else ABANDONED
+                    by_keys = os.read(fd, 1) == b"d"
+                    self._session.detach(by_keys=by_keys)
+                    return DETACHED if by_keys else ABANDONED
                 if fd == events_fd:
                     event = self._session.receive()
                     if event is None:

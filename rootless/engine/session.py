@@ -80,9 +80,9 @@ class Session:
         os.close(fd)
         self._say(close_stdin=True)
 
-    def detach(self) -> None:
+    def detach(self, *, by_keys: bool) -> None:
         """Say that the container should go on without us."""
-        self._say(detach=True)
+        self._say(detach="keys" if by_keys else "signals")
 
     def close(self) -> None:
         """Let go of the container without stopping it."""

@@ -67,9 +67,8 @@ def test_life_of_a_container_is_told_as_it_happens(
     assert read(follower, "rename")[-1]["Actor"]["Attributes"]["oldName"] == "/told"
     product.run("rm", "-f", "-v", "renamed")
     last = read(follower, "destroy")
-    actions = [e["Action"] for e in last]
-    assert "die" in actions
-    assert actions.index("unmount") < actions.index("destroy")
+    assert [e["Action"] for e in last] == ["kill", "die", "unmount", "destroy"]
+    assert last[0]["Actor"]["Attributes"]["signal"] == "9"
     died = next(e for e in last if e["Action"] == "die")
     assert died["Actor"]["Attributes"]["exitCode"] == "137"
     assert [e["Type"] for e in read(follower, "destroy")] == ["volume"]
@@ -80,7 +79,7 @@ def test_past_is_told_and_then_it_ends(product: Product, busybox: str) -> None:
     product.fail(7, *QUICK, "--name=brief", busybox, "sh", "-c", "exit 7")
     shown = product.run("events", "--since", since, "--until", "0s", "-f", "container=brief")
     words = [line.split()[2] for line in shown.lines]
-    assert words[:2] == ["create", "start"]
+    assert words[:3] == ["create", "attach", "start"]
     assert words[-1] == "destroy"
     died = next(line for line in shown.lines if " die " in line)
     assert f"(exitCode=7, image={busybox}, name=brief)" in died
@@ -132,3 +131,28 @@ def test_read_only_and_missing_journal_stop_nothing(fresh_product: Product, busy
     product.run("volume", "create", "data")
     shown = product.run("events", "--until", "0s", "--format", "{{.Action}}")
     assert shown.out == "create\n"
+
+
+def actions_of(product: Product, name: str) -> list[str]:
+    words = ("--since=1h", "--until=0s", f"--filter=container={name}", "--format={{.Action}}")
+    return product.run("events", *words).lines
+
+
+def test_stop_tells_its_signals(product: Product, busybox: str) -> None:
+    product.run("run", "-d", "--network=none", "--name=deaf", busybox, "sleep", "1000")
+    product.run("restart", "-t0", "deaf")
+    told = ["kill", "kill", "die", "stop", "start", "restart"]
+    assert actions_of(product, "deaf") == ["create", "start", *told]
+
+
+def test_windows_are_told_when_they_open_and_are_left(product: Product, busybox: str) -> None:
+    with product.terminal("run", "-it", "--network=none", "--name=seen", busybox, "sh") as terminal:
+        terminal.expect("# ")
+        terminal.type("\x10\x11")
+        assert terminal.wait()[0] == 0
+    with product.terminal("attach", "seen") as terminal:
+        terminal.expect("# ")
+        terminal.type("exit\n")
+        assert terminal.wait()[0] == 0
+    told = ["create", "attach", "start", "detach", "attach", "die"]
+    assert [action for action in actions_of(product, "seen") if action != "resize"] == told
