@@ -7,7 +7,7 @@ import sys
 import time
 
 from rootless.cli import run_options
-from rootless.errors import EXIT_ENGINE, EXIT_SIGNAL_BASE, StateConflict, UsageError, os_error_text
+from rootless.errors import EXIT_ENGINE, EXIT_SIGNAL_BASE, NotFound, StateConflict, UsageError, os_error_text
 from rootless.model.names import find_container_id, new_id
 
 TYPE_CHECKING = False
@@ -78,8 +78,11 @@ def _ensure_image(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mappi
     words = [f"--tls-verify={str(parsed.flag('tls-verify')).lower()}"]
     words += [f"--platform={parsed.text('platform')}"] if parsed.given("platform") else []
     words += ["--quiet"] if parsed.flag("quiet") else []
-    _pull_in_child(options, name, *words)
-    return image_lookup.find_image(paths, name, snapshots_key=mapping_key)
+    image_id = _pull_in_child(options, name, *words)
+    try:
+        return image_lookup.find_image(paths, name, snapshots_key=mapping_key)
+    except NotFound:  # `docker-archive:…`: a place that the image came from
+        return image_lookup.find_image(paths, image_id, snapshots_key=mapping_key)
 
 
 def _warn_of_platform(platform: Platform) -> None:
@@ -96,12 +99,16 @@ def _warn_of_platform(platform: Platform) -> None:
         )
 
 
-def _pull_in_child(options: GlobalOptions, name: str, *words: str, silent: bool = False) -> None:
+def _pull_in_child(options: GlobalOptions, name: str, *words: str, silent: bool = False) -> str:
     """Pull in a process of its own: it may start threads, with which no namespace could be entered here.
 
     What it prints goes to stderr, or nowhere: only the container writes to our stdout.
+
+    Returns:
+        the image's id.
     """
     sys.stdout.flush()
+    receiver, sender = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         code = EXIT_ENGINE
@@ -110,13 +117,16 @@ def _pull_in_child(options: GlobalOptions, name: str, *words: str, silent: bool 
 
             os.dup2(os.open(os.devnull, os.O_WRONLY) if silent else 2, 1)
             root = [f"--root={options.root}"] if options.root else []
-            code = _entry.main([*root, "pull", *words, "--", name])
+            code = _entry.main([*root, "pull", f"--id-fd={sender}", *words, "--", name])
         finally:
             sys.stdout.flush()
             os._exit(code)
+    os.close(sender)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code:
         raise SystemExit(EXIT_SIGNAL_BASE - code if code < 0 else code if code > 128 else EXIT_ENGINE)
+    with open(receiver, encoding="ascii") as file:
+        return file.readline().strip()  # not to the end: who syncs the disk in the background holds it open
 
 
 def _make_spec(paths: Paths, parsed: Parsed, image: LocalImage) -> ContainerSpec:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from rootless.engine.progress import COMPLETE, DOWNLOADED, EXISTS, Progress
+from rootless.engine.progress import COMPLETE, COPIED, DOWNLOADED, EXISTS, Progress
 from rootless.errors import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_LINES = frozenset((EXISTS, DOWNLOADED, COMPLETE))
+_LINES = frozenset((EXISTS, DOWNLOADED, COMPLETE, COPIED))
 """What is worth a line where lines cannot be replaced."""
 
 
@@ -70,7 +70,7 @@ class Bars(Progress):
 
     def set_status(self, layer: str, status: str) -> None:
         bar = self._bars[layer]
-        if status in (EXISTS, COMPLETE):
+        if status in (EXISTS, COMPLETE, COPIED):
             bar.update(bar.total - bar.n)
         bar.set_description_str(f"{layer}: {status:<{_WIDTH}}")
 

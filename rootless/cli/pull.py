@@ -7,7 +7,7 @@ import os
 import sys
 
 from rootless.cli import foreground, output
-from rootless.cli.args import Command
+from rootless.cli.args import INT, Command, Option
 from rootless.cli.run_table import PULL_OPTIONS
 from rootless.engine import modes, worker
 from rootless.paths import find_paths
@@ -20,7 +20,10 @@ TABLE = Command(
     "pull",
     "[OPTIONS] NAME[:TAG|@DIGEST]",
     "Download an image from a registry",
-    options=PULL_OPTIONS,
+    options=(
+        *PULL_OPTIONS,
+        Option("--id-fd", kind=INT, hidden=True),  # where `run` hears which image it was
+    ),
     min_positionals=1,
     max_positionals=1,
     completes="images",
@@ -54,6 +57,9 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     )
     for note in pulled.notes:
         foreground.notice(note)
+    id_fd = parsed.number("id-fd")
+    if id_fd is not None:
+        os.write(id_fd, f"{pulled.image_id}\n".encode())
     if quiet:
         output.write(pulled.image_id + "\n")
     else:

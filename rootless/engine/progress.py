@@ -8,6 +8,8 @@ DOWNLOADED = "Download complete"
 EXTRACTING = "Extracting"
 EXISTS = "Already exists"
 COMPLETE = "Pull complete"
+COPYING = "Copying"
+COPIED = "Copy complete"
 
 
 class Progress:

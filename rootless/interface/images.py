@@ -8,7 +8,7 @@ import trio  # noqa: TID253  this is the part of the engine that is asynchronous
 
 from rootless.engine import image_lookup, images
 from rootless.engine.images import PullOptions
-from rootless.errors import UsageError
+from rootless.errors import NotFound, UsageError
 from rootless.interface import caller, store
 from rootless.interface.options import words
 from rootless.interface.process import plain_errors
@@ -87,14 +87,20 @@ class Images:
         """
         await self._agent.call("remove image", name, force=force)
 
-    async def _ensure(self, name: str, *, policy: str, platform: str, tls_verify: bool) -> None:
-        """Have an image ready to run, as `--pull` says."""
+    async def _ensure(self, name: str, *, policy: str, platform: str, tls_verify: bool) -> str:
+        """Have an image ready to run, as `--pull` says; return what finds it here."""
         key = (await self._modes()).mapping.key
         _, source = await trio.to_thread.run_sync(
             lambda: image_lookup.plan_pull(self._paths, name, policy=policy, snapshots_key=key)
         )
-        if source:
-            await self.pull(source, platform=platform, tls_verify=tls_verify)
+        if not source:
+            return name
+        pulled = await self.pull(source, platform=platform, tls_verify=tls_verify)
+        try:
+            await trio.to_thread.run_sync(image_lookup.find_image, self._paths, name)
+        except NotFound:  # `docker-archive:…`: a place that the image came from
+            return pulled.id
+        return name
 
     async def _modes(self) -> Modes:
         return Modes.from_json((await self._agent.call("modes")).fields["modes"])
@@ -104,13 +110,13 @@ async def creation_words(
     images: Images, image: str, command: Sequence[str], options: Mapping[str, Any]
 ) -> list[str]:
     """Have an image pulled, as the options say; return the command line that makes a container of it."""
-    await images._ensure(
+    found = await images._ensure(
         image,
         policy=str(options.get("pull", "missing")),
         platform=str(options.get("platform", "")),
         tls_verify=bool(options.get("tls_verify", True)),
     )
-    return [*words({**options, "pull": "never"}), "--", image, *command]
+    return [*words({**options, "pull": "never"}), "--", found, *command]
 
 
 def pull_options(environment: Mapping[str, str], *, platform: str, tls_verify: bool) -> PullOptions:

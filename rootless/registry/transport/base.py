@@ -156,7 +156,13 @@ def open_destination(reference: str, settings: RegistrySettings) -> Destination:
     return destination
 
 
-_BUILT_IN = {"docker": "rootless.registry.transport.docker", "oci": "rootless.registry.transport.oci"}
+_BUILT_IN = {
+    "dir": "rootless.registry.transport.directory:TRANSPORT",
+    "docker": "rootless.registry.transport.docker:TRANSPORT",
+    "docker-archive": "rootless.registry.transport.docker_archive:TRANSPORT",
+    "oci": "rootless.registry.transport.oci:TRANSPORT",
+    "oci-archive": "rootless.registry.transport.oci:ARCHIVE",
+}
 """For a source tree that is run without being installed, and so has no entry points."""
 
 
@@ -170,7 +176,8 @@ def _find(reference: str) -> tuple[Transport, str]:
     if name in found:
         transport: Transport = found[name].load()
     elif name in _BUILT_IN:
-        transport = import_module(_BUILT_IN[name]).TRANSPORT
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        transport = getattr(import_module(module), attribute)
     else:
         raise ImageError(
             f"cannot use `{reference}`: no transport `{name}` is installed", reference="transport"

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import trio  # noqa: TID253  imported with a transport only
 
 from layers.tarencode import END, encode_member, padding
-from layers.tarheader import REGULAR, Member
+from layers.tarheader import DIRECTORY, REGULAR, Member
 from rootless.errors import RootlessError, os_error_text
 from rootless.registry.transport.files import PIECE_BYTES, open_inside, write_all
 
@@ -201,7 +201,8 @@ class ArchiveOutput(Output):
                 return
             member = Member(name.encode(), REGULAR, mode=0o644, uid=0, gid=0, size=size)
             try:
-                await trio.to_thread.run_sync(write_all, self._fd, encode_member(member))
+                headers = self._new_directories(name) + encode_member(member)
+                await trio.to_thread.run_sync(write_all, self._fd, headers)
                 await _pour(read, self._fd)
                 await trio.to_thread.run_sync(write_all, self._fd, padding(size))
             except OSError as exc:
@@ -215,6 +216,18 @@ class ArchiveOutput(Output):
                 return os.dup(file.fileno())
         except OSError as exc:
             raise cannot_write(self._scratch, exc) from exc
+
+    def _new_directories(self, name: str) -> bytes:
+        """Return entries for the directories of a file that have none: skopeo fails to make them itself."""
+        made = b""
+        above = name.split("/")[:-1]
+        for depth in range(1, len(above) + 1):
+            directory = "/".join(above[:depth]) + "/"
+            if directory not in self._sizes:
+                self._sizes[directory] = 0
+                member = Member(directory.encode(), DIRECTORY, mode=0o755, uid=0, gid=0, size=0)
+                made += encode_member(member)
+        return made
 
     def _open(self) -> int:
         target = self._target

@@ -1,0 +1,175 @@
+"""Copy images from place to place: manifests bit for bit, blobs verified on their way, nothing unpacked.
+
+Order of what becomes visible: the blobs of a manifest, then the manifest; the manifests of an index, then the
+index, which gets the name.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import trio  # noqa: TID253  like the engine's pull side, never on the launch path
+
+from layers import media
+from layers.digest import VerifyingHasher
+from layers.errors import InvalidManifest, UnknownMediaType
+from layers.manifest import MAX_INDEX_DEPTH, Descriptor, ImageSearch, Platform, parse_index, parse_manifest
+from rootless.engine import loop
+from rootless.engine.explain import explained
+from rootless.engine.progress import COPIED, COPYING, EXISTS, WAITING, Progress
+from rootless.registry.settings import PARALLEL_DOWNLOADS
+from rootless.registry.transport.base import open_destination, open_source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from layers.digest import Digest
+    from rootless.registry.settings import RegistrySettings
+    from rootless.registry.transport.base import Destination, Source
+
+
+def copy_blocking(
+    source: str,
+    destination: str,
+    *,
+    platform: Platform | None,
+    settings: RegistrySettings,
+    progress: Progress | None = None,
+) -> Digest:
+    """Copy between two references, as a user writes them, in an event loop of its own; see `copy_image`.
+
+    Returns:
+        the digest that the image has there.
+    """
+
+    async def body() -> Digest:
+        with explained(source, disk=""):
+            async with (
+                open_source(source, settings) as opened,
+                open_destination(destination, settings) as target,
+            ):
+                if progress is not None:
+                    progress.begin(f"{source}: Copying to {destination}")
+                copied = await copy_image(opened, target, platform=platform, progress=progress)
+                return copied.digest
+
+    try:
+        return loop.run(body)
+    finally:
+        if progress is not None:
+            progress.close()
+
+
+async def copy_image(
+    source: Source,
+    destination: Destination,
+    *,
+    platform: Platform | None,
+    parallel: int = PARALLEL_DOWNLOADS,
+    progress: Progress | None = None,
+) -> Descriptor:
+    """Copy what a source names; both are entered, and stay the caller's.
+
+    Args:
+        platform: which image of an index; None copies the whole index.
+        parallel: blobs at the same time; 1 copies them in the order of the image.
+    Returns:
+        the manifest, or index, that has the name there.
+
+    Raises:
+        LayersError: it is not what its digest says, or no image. RegistryError, RootlessError: a place fails.
+    """
+    job = _Copy(source, destination, progress or Progress(), parallel=parallel)
+    return await job.run(platform)
+
+
+class _Copy:
+    """The state of one copy."""
+
+    def __init__(
+        self, source: Source, destination: Destination, progress: Progress, *, parallel: int
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._progress = progress
+        self._slots = trio.Semaphore(parallel)
+        self._blobs: set[Digest] = set()
+        self._manifests: set[Digest] = set()
+
+    async def run(self, platform: Platform | None) -> Descriptor:
+        root, data = await self._source.fetch_manifest(None)
+        if platform is not None and media.is_index(root.media_type):
+            root, data = await self._choose(root, data, platform)
+        self._check_accepted(root)
+        await self._copy_tree(root, data, depth=0)
+        await self._destination.put_manifest(data, root, final=True)
+        return root
+
+    async def _choose(self, root: Descriptor, data: bytes, platform: Platform) -> tuple[Descriptor, bytes]:
+        """Follow indexes to the platform's manifest."""
+        search = ImageSearch(root, platform)
+        search.feed(data)
+        chosen = root
+        while search.wanted is not None:
+            chosen, data = await self._source.fetch_manifest(search.wanted)
+            search.feed(data)
+        return chosen, data
+
+    def _check_accepted(self, root: Descriptor) -> None:
+        accepts = self._destination.accepts
+        if accepts is not None and root.media_type not in accepts:
+            raise UnknownMediaType(
+                f"cannot write the image to {self._destination.name}: it takes no {root.media_type}",
+                on=root.digest,
+                hint="without --all one platform is copied" if media.is_index(root.media_type) else "",
+            )
+
+    async def _copy_tree(self, descriptor: Descriptor, data: bytes, *, depth: int) -> None:
+        """Copy all that a manifest or an index names, not the document itself."""
+        if not media.is_index(descriptor.media_type):
+            manifest = parse_manifest(data, descriptor.media_type)
+            await self._copy_blobs([manifest.config, *manifest.layers])
+            return
+        if depth >= MAX_INDEX_DEPTH:
+            raise InvalidManifest("invalid index: indexes are nested too deeply", on=descriptor.digest)
+        for item in parse_index(data, descriptor.media_type).manifests:
+            if item.digest in self._manifests:
+                continue
+            self._manifests.add(item.digest)
+            inner, inner_data = await self._source.fetch_manifest(item)
+            await self._copy_tree(inner, inner_data, depth=depth + 1)
+            await self._destination.put_manifest(inner_data, inner, final=False)
+
+    async def _copy_blobs(self, blobs: list[Descriptor]) -> None:
+        new = {blob.digest: blob for blob in blobs if blob.digest not in self._blobs}.values()
+        for blob in new:
+            self._blobs.add(blob.digest)
+            self._progress.add_layer(blob.digest.short, blob.size)
+            self._progress.set_status(blob.digest.short, WAITING)
+        async with trio.open_nursery() as nursery:
+            for blob in new:
+                await self._slots.acquire()
+                nursery.start_soon(self._copy_blob, blob)
+
+    async def _copy_blob(self, blob: Descriptor) -> None:
+        label = blob.digest.short
+        try:
+            if await self._destination.has_blob(blob):
+                self._progress.set_status(label, EXISTS)
+                return
+            self._progress.set_status(label, COPYING)
+            await self._destination.put_blob(blob, lambda: self._read(blob))
+            self._progress.set_status(label, COPIED)
+        finally:
+            self._slots.release()
+
+    async def _read(self, blob: Descriptor) -> AsyncGenerator[bytes, None]:
+        """Yield a blob's bytes; fails, if it must, instead of ending."""
+        hasher = VerifyingHasher(blob)
+        async with aclosing(self._source.open_blob(blob)) as pieces:
+            async for piece in pieces:
+                hasher.update(piece)
+                self._progress.advance(blob.digest.short, len(piece))
+                yield piece
+        hasher.finish()
