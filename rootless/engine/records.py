@@ -1,8 +1,8 @@
-"""Containers on disk: `containers/<id>/{spec,state}.json` and `names/<name>`. Ring 1.
+"""Containers on disk: `containers/<id>/{spec,state}.json`; their names and locks: `engine.claims`. Ring 1.
 
 Rules:
-- A container appears by one rename of a complete directory and vanishes by another; a name is a symlink
-  whose text is the id. Whatever a killed process leaves behind begins with a dot and is swept.
+- A container appears by one rename of a complete directory and vanishes by another. Whatever a killed process
+  leaves behind begins with a dot and is swept.
 - A record is replaced as a whole. Containers that outlive their command (no --rm) are also synced.
 - Nobody believes a recorded pid: `observe` compares it with the process table.
 """
@@ -14,7 +14,7 @@ import os
 import time
 
 from layers.contexts import contextmanager, suppress
-from rootless.engine import events, jsonfile
+from rootless.engine import claims, events, jsonfile
 from rootless.errors import InternalError, NotFound, StateConflict
 from rootless.linux import procfs
 from rootless.model import lifecycle
@@ -25,7 +25,6 @@ from rootless.model.spec import ContainerSpec
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     from rootless.paths import Paths
 
@@ -54,7 +53,7 @@ def create(paths: Paths, spec: ContainerSpec, *, starting: bool) -> Container:
     """Record a new container and claim its name; it appears complete or not at all.
 
     Args:
-        starting: this process is about to have it started; if it is killed before, --rm removes the container.
+        starting: this process is about to have it started; killed before, --rm removes the container.
 
     Raises:
         StateConflict: the name is taken.
@@ -65,10 +64,10 @@ def create(paths: Paths, spec: ContainerSpec, *, starting: bool) -> Container:
     started = procfs.start_time(creator) if starting else 0
     state = ContainerState(monitor_pid=creator, monitor_start=started, boot_id=procfs.boot_id())
     os.makedirs(paths.names, exist_ok=True)
-    with _names_lock(paths):
+    with claims.names_lock(paths):
         os.makedirs(draft)  # under the lock: a draft that anybody else sees is a dead one (list_leftovers)
         try:
-            _claim_name(paths, spec)
+            claims.claim_name(paths, spec)
             jsonfile.replace(draft, "spec.json", _versioned(spec), durable=not spec.auto_remove)
             jsonfile.replace(draft, "state.json", state.to_json(), durable=not spec.auto_remove)
             os.rename(draft, directory)
@@ -193,11 +192,11 @@ def locked(paths: Paths, container: Container) -> Iterator[None]:
     Raises:
         NotFound: it has been removed.
     """
-    with _container_lock(paths, container):
+    with claims.record_lock(paths, container.spec.id):
         try:
             container.spec, container.state = _read_records(container.directory)
         except NotFound:
-            _drop_lock(paths, container)
+            claims.drop_lock(paths, container.spec.id)
             raise
         yield
 
@@ -214,16 +213,16 @@ def rename(paths: Paths, container: Container, name: str) -> None:
     Raises:
         NotFound: it has been removed. StateConflict: the name is taken.
     """
-    with locked(paths, container), _names_lock(paths):
+    with locked(paths, container), claims.names_lock(paths):
         old = container.spec
         new = old.replace(name=name)
-        _claim_name(paths, new)
+        claims.claim_name(paths, new)
         try:
             save_spec(container, new)
         except OSError:
-            _release_name(paths, new)
+            claims.release_name(paths, new)
             raise
-        _release_name(paths, old)
+        claims.release_name(paths, old)
 
 
 def claim(paths: Paths, container: Container, *, creator_pid: int) -> None:
@@ -280,7 +279,7 @@ def observe(container: Container) -> Container:
 
 
 def is_abandoned(container: Container) -> bool:
-    """Tell whether nobody will ever finish this --rm container: it has ended, or its start has, unattended."""
+    """Tell whether nobody will ever finish this --rm container: it, or its start, has ended unattended."""
     state = container.state
     waits = state.status == lifecycle.CREATED and not state.monitor_pid  # of `create`, for `start`
     return (
@@ -300,16 +299,16 @@ def hide(paths: Paths, container: Container) -> str:
         StateConflict: it runs, or another process is starting or ending it.
     """
     hidden = os.path.join(paths.containers, f".gone-{container.spec.id}")
-    with _container_lock(paths, container), _names_lock(paths):
+    with claims.record_lock(paths, container.spec.id), claims.names_lock(paths):
         with suppress(NotFound, InternalError, OSError):  # hidden, or damaged: what we know of it must do
             container.spec, container.state = _read_records(container.directory)
         _check_removable(observe(container))
         try:
             os.rename(container.directory, hidden)
-            _release_name(paths, container.spec)
+            claims.release_name(paths, container.spec)
         except FileNotFoundError:
             pass
-        _drop_lock(paths, container)
+        claims.drop_lock(paths, container.spec.id)
     return hidden
 
 
@@ -321,35 +320,15 @@ def list_leftovers(paths: Paths) -> list[str]:
         return []
     if not names:
         return []
-    with _names_lock(paths):  # no draft is in the making while we hold it, and nobody is hiding
+    with claims.names_lock(paths):  # no draft is in the making while we hold it, and nobody is hiding
         found = [path for n in names if os.path.isdir(path := os.path.join(paths.containers, n))]
-        _forget(paths, {leftover_id(path) for path in found})
+        claims.forget(paths, {leftover_id(path) for path in found})
     return found
 
 
 def leftover_id(path: str) -> str:
     """Return the id of the container that a leftover was, or was to be."""
     return os.path.basename(path).partition("-")[2]
-
-
-def _forget(paths: Paths, ids: set[str]) -> None:
-    """Remove names and locks of containers that are not there; the caller holds the names lock."""
-    absent = {
-        container_id
-        for container_id in ids
-        if not os.path.isdir(os.path.join(paths.containers, container_id))
-    }
-    links = [os.path.join(paths.names, name) for name in os.listdir(paths.names)]
-    doomed = [link for link in links if os.readlink(link) in absent]
-    for path in doomed + [os.path.join(paths.locks, _lock_name(container_id)) for container_id in absent]:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-
-
-def _drop_lock(paths: Paths, container: Container) -> None:
-    """Remove the lock of a container that is gone: who still waits for it finds no container either."""
-    with suppress(FileNotFoundError):
-        os.unlink(os.path.join(paths.locks, _lock_name(container.spec.id)))
 
 
 def _check_removable(container: Container) -> None:
@@ -369,69 +348,13 @@ def _is_alive(pid: int, start: int, state: ContainerState) -> bool:
     return procfs.is_alive(pid, start)
 
 
-def _claim_name(paths: Paths, spec: ContainerSpec) -> None:
-    """Point the name at the new id; the caller holds the names lock."""
-    link = os.path.join(paths.names, spec.name)
-    try:
-        os.symlink(spec.id, link)
-    except FileExistsError:
-        owner = os.readlink(link)
-        if os.path.isdir(os.path.join(paths.containers, owner)):
-            raise StateConflict(
-                f"the container name `{spec.name}` is already in use by container {owner[:12]}",
-                hint=f"remove it with `rootless rm {spec.name}`, or choose another --name",
-                reference="name-in-use",
-            ) from None
-        os.unlink(link)  # its creator was killed between claim and rename
-        os.symlink(spec.id, link)
-
-
-def _release_name(paths: Paths, spec: ContainerSpec) -> None:
-    link = os.path.join(paths.names, spec.name)
-    try:
-        if os.readlink(link) == spec.id:
-            os.unlink(link)
-    except FileNotFoundError:
-        pass  # a claim that was killed before it was made
-
-
 def _discard_draft(paths: Paths, spec: ContainerSpec, draft: str) -> None:
-    _release_name(paths, spec)
+    claims.release_name(paths, spec)
     for name in ("spec.json", "state.json"):
         with suppress(OSError):  # never written
             os.unlink(os.path.join(draft, name))
     with suppress(OSError):  # the sweep finds it
         os.rmdir(draft)
-
-
-def _names_lock(paths: Paths) -> AbstractContextManager[None]:
-    """Hold the store's name lock, for milliseconds."""
-    return _lock(paths, "names.lock")
-
-
-def _container_lock(paths: Paths, container: Container) -> AbstractContextManager[None]:
-    return _lock(paths, _lock_name(container.spec.id))
-
-
-def _lock_name(container_id: str) -> str:
-    return f"{container_id}.lock"
-
-
-@contextmanager
-def _lock(paths: Paths, name: str) -> Iterator[None]:
-    import fcntl
-
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    try:
-        fd = os.open(os.path.join(paths.locks, name), flags, 0o600)
-    except OSError:
-        paths.ensure()  # it went with a logout, or somebody else has made it
-        fd = os.open(os.path.join(paths.locks, name), flags, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def _versioned(spec: ContainerSpec) -> dict[str, object]:
