@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 COMPRESSION = "gzip"
 """What every registry and every tool takes."""
-_LEVEL = 6
+_LEVEL = 3
+"""Of 60 MB of Debian it makes 24.8 in 0.53 s; 6, the usual one, 24.3 in 0.83 s (zlib-ng)."""
 _WITH_GZIP_HEADER = 31
 _PIECE_BYTES = 1 << 18
 

@@ -34,6 +34,10 @@ COMMANDS = {
     "history": ("rootless.cli.history", "Show the history of an image"),
     "image prune": ("rootless.cli.image_prune", "Remove unused images"),
     "images": ("rootless.cli.images", "List images"),
+    "import": (
+        "rootless.cli.import_",
+        "Import the contents from a tarball to create a filesystem image",
+    ),
     "info": ("rootless.cli.info", "Display system-wide information"),
     "inspect": ("rootless.cli.inspect", "Return low-level information on containers, images and volumes"),
     "kill": ("rootless.cli.kill", "Kill one or more running containers"),
@@ -98,6 +102,7 @@ GROUPS = {
         "Manage images",
         {
             "history": "history",
+            "import": "import",
             "inspect": "inspect --type image",
             "load": "load",
             "ls": "images",

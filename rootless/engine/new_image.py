@@ -120,7 +120,9 @@ class Workshop:
         return images.unpack_blocking(self._paths, modes, descriptor, name=name)
 
 
-def history_entry(*, created: str, created_by: str, author: str, comment: str, empty: bool) -> Json:
+def history_entry(
+    *, created: str, comment: str, created_by: str = "", author: str = "", empty: bool = False
+) -> Json:
     """Return a step of a config's history; what is not said is left out."""
     said = {"created": created, "created_by": created_by, "author": author, "comment": comment}
     step: Json = {name: value for name, value in said.items() if value}
