@@ -14,7 +14,14 @@ import trio  # noqa: TID253  imported with a transport only
 from layers import document, jsontext, media
 from layers.decompress import PlainStream, detect
 from layers.digest import Digest, digest_bytes, is_digest
-from layers.errors import DigestMismatch, ImageNotFound, InvalidArchive, InvalidManifest, SizeMismatch
+from layers.errors import (
+    DigestMismatch,
+    ImageNotFound,
+    InvalidArchive,
+    InvalidLayer,
+    InvalidManifest,
+    SizeMismatch,
+)
 from layers.manifest import (
     Descriptor,
     Manifest,
@@ -328,6 +335,10 @@ def _write_plain(source: int, compression: str, target: int) -> tuple[int, Diges
     try:
         for chunk in stream:
             write_all(target, chunk)
+    except InvalidLayer:
+        while os.read(source, PIECE_BYTES):  # to the end: bytes that are not those of the digest explain more
+            pass
+        raise
     except OSError as exc:
         raise cannot_write("temporary file", exc) from exc
     finally:
