@@ -139,10 +139,10 @@ def actions_of(product: Product, name: str) -> list[str]:
 
 
 def test_stop_tells_its_signals(product: Product, busybox: str) -> None:
-    product.run("run", "-d", "--network=none", "--name=deaf", busybox, "sleep", "1000")
-    product.run("restart", "-t0", "deaf")
+    product.run("run", "-d", "--network=none", "--name=signalled", busybox, "sleep", "1000")
+    product.run("restart", "-t0", "signalled")
     told = ["kill", "kill", "die", "stop", "start", "restart"]
-    assert actions_of(product, "deaf") == ["create", "start", *told]
+    assert actions_of(product, "signalled") == ["create", "start", *told]
 
 
 def test_windows_are_told_when_they_open_and_are_left(product: Product, busybox: str) -> None:
