@@ -120,7 +120,7 @@ def test_unit_and_property_tests_do_not_sleep() -> None:
 
 def test_licence_is_stated_everywhere_it_is_looked_for() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    assert project["license"]["text"] == "GPL-2.0-or-later"
+    assert project["license"] == "GPL-2.0-or-later"
     title = " ".join((REPOSITORY / "LICENSE").read_text().split()[:6])
     assert title == "GNU GENERAL PUBLIC LICENSE Version 2,"
     assert "GPL-2.0-or-later" in (REPOSITORY / "README.md").read_text()
