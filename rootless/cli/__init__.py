@@ -61,6 +61,8 @@ COMMANDS = {
     "start": ("rootless.cli.start", "Start one or more stopped containers"),
     "stats": ("rootless.cli.stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": ("rootless.cli.stop", "Stop one or more running containers"),
+    "system df": ("rootless.cli.system_df", "Show disk usage"),
+    "system prune": ("rootless.cli.system_prune", "Remove unused data"),
     "tag": ("rootless.cli.tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "top": ("rootless.cli.top", "Display the running processes of a container"),
     "unpause": ("rootless.cli.unpause", "Unpause all processes within one or more containers"),
@@ -116,7 +118,10 @@ GROUPS = {
             "untag": "untag",
         },
     ),
-    "system": ("Manage the engine", {"events": "events", "info": "info"}),
+    "system": (
+        "Manage the engine",
+        {"df": "system df", "events": "events", "info": "info", "prune": "system prune"},
+    ),
     "volume": (
         "Manage volumes",
         {

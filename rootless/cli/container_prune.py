@@ -6,9 +6,8 @@ import time
 
 from rootless.cli import confirm, filters, output
 from rootless.cli.args import BOOL, LIST, Command, Option
-from rootless.engine import describe, events, modes, records, removal, usage
-from rootless.errors import NotFound, StateConflict
-from rootless.model import lifecycle
+from rootless.engine import describe, modes
+from rootless.interface import pruning
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
@@ -38,40 +37,33 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     """Remove the containers; print their ids and the space they took. Their volumes stay."""
     parsed = TABLE.parse(argv)
     chosen = output.parse_filters(parsed.texts("filter"), known=_FILTERS)
-    before_ns = _until(chosen, now_ns=time.time_ns())
+    before_ns = until_ns(chosen, now_ns=time.time_ns())
     if not parsed.flag("force") and not confirm.agrees("This will remove all stopped containers."):
         return 0
     paths = find_paths(options.root)
     paths.ensure()
     mapping = modes.load_store_modes(paths)[1].mapping
-    removed, reclaimed = [], 0
-    for container in records.load_all(paths):
-        if not is_doomed(container, chosen, before_ns=before_ns):
-            continue
-        size = usage.written_bytes(paths, container, mapping=mapping)
-        try:
-            removal.remove(paths, container, mapping=mapping, with_volumes=False)
-        except (NotFound, StateConflict):
-            continue  # somebody starts it just now, or was quicker
-        removed.append(container.spec.id)
-        reclaimed += size
-    events.record(paths, events.CONTAINER, "prune", id="", attributes={"reclaimed": str(reclaimed)})
-    names = "".join(f"{id}\n" for id in removed)
-    output.write(f"Deleted Containers:\n{names}\n" if removed else "")
-    output.write(f"Total reclaimed space: {output.human_size(reclaimed)}\n")
+    pruned = pruning.prune_containers(
+        paths, mapping, wanted=lambda container: is_meant(container, chosen, before_ns=before_ns)
+    )
+    output.write(listing("Deleted Containers:", pruned.lines))
+    output.write(f"Total reclaimed space: {output.human_size(pruned.freed_bytes)}\n")
     return 0
 
 
-def is_doomed(container: Container, chosen: Mapping[str, Sequence[str]], *, before_ns: int) -> bool:
-    """Tell whether a container has no process and the filters mean it."""
-    return (
-        container.state.status not in lifecycle.MINDED
-        and container.spec.created_ns < before_ns
-        and filters.fits_labels(describe.label_map(container.spec.labels), chosen)
+def listing(title: str, lines: Sequence[str]) -> str:
+    """Return what Docker prints of removed things: nothing if there were none."""
+    return f"{title}\n" + "".join(f"{line}\n" for line in lines) + "\n" if lines else ""
+
+
+def is_meant(container: Container, chosen: Mapping[str, Sequence[str]], *, before_ns: int) -> bool:
+    """Tell whether the filters mean a container."""
+    return container.spec.created_ns < before_ns and filters.fits_labels(
+        describe.label_map(container.spec.labels), chosen
     )
 
 
-def _until(chosen: Mapping[str, Sequence[str]], *, now_ns: int) -> int:
+def until_ns(chosen: Mapping[str, Sequence[str]], *, now_ns: int) -> int:
     """Return the moment before which a container must have been created: all values must hold."""
     if "until" not in chosen:
         return now_ns

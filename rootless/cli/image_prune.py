@@ -6,8 +6,9 @@ import time
 
 from rootless.cli import confirm, filters, output
 from rootless.cli.args import BOOL, LIST, Command, Option
-from rootless.engine import events, modes
-from rootless.interface import store
+from rootless.cli.container_prune import listing
+from rootless.engine import modes
+from rootless.interface import pruning, store
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
@@ -52,10 +53,9 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     paths = find_paths(options.root)
     paths.ensure()
     mapping = modes.load_store_modes(paths)[1].mapping
-    lines, freed = store.prune_images(paths, mapping, everything=everything, wanted=wanted)
-    events.record(paths, events.IMAGE, "prune", id="", attributes={"reclaimed": str(freed)})
-    output.write(deleted_text(lines))
-    output.write(f"Total reclaimed space: {output.human_size(freed)}\n")
+    pruned = pruning.prune_images(paths, mapping, everything=everything, wanted=wanted)
+    output.write(listing("Deleted Images:", [lower_first(line) for line in pruned.lines]))
+    output.write(f"Total reclaimed space: {output.human_size(pruned.freed_bytes)}\n")
     return 0
 
 
@@ -74,8 +74,6 @@ def make_test(chosen: Mapping[str, Sequence[str]], *, now_ns: int) -> Callable[[
     )
 
 
-def deleted_text(lines: Sequence[str]) -> str:
-    """Return what Docker prints of the removed images: "untagged: …", "deleted: …"."""
-    if not lines:
-        return ""
-    return "Deleted Images:\n" + "".join(f"{line[:1].lower()}{line[1:]}\n" for line in lines) + "\n"
+def lower_first(line: str) -> str:
+    """Return what Docker prints of a removed image after it: "untagged: …" for `rmi`'s "Untagged: …"."""
+    return line[:1].lower() + line[1:]

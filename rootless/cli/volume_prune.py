@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 from rootless.cli import confirm, filters, output
 from rootless.cli.args import BOOL, LIST, Command, Option
-from rootless.engine import describe, events, modes, removal, usage, volume_removal
+from rootless.cli.container_prune import listing
+from rootless.engine import describe, modes
+from rootless.interface import pruning
 from rootless.paths import find_paths
 
 TYPE_CHECKING = False
@@ -47,13 +47,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         is_meant = everything or volume.anonymous
         return is_meant and filters.fits_labels(describe.volume_labels(volume), chosen)
 
-    hidden = volume_removal.hide_unused(paths, wanted=wanted)
-    reclaimed = 0
-    for _, directory in hidden:
-        reclaimed += usage.directory_bytes(paths, os.path.join(directory, "_data"), mapping=mapping)
-        removal.delete(paths, directory, mapping=mapping)
-    events.record(paths, events.VOLUME, "prune", id="", attributes={"reclaimed": str(reclaimed)})
-    names = "".join(f"{name}\n" for name, _ in hidden)
-    output.write(f"Deleted Volumes:\n{names}\n" if hidden else "")
-    output.write(f"Total reclaimed space: {output.human_size(reclaimed)}\n")
+    pruned = pruning.prune_volumes(paths, mapping, wanted=wanted)
+    output.write(listing("Deleted Volumes:", pruned.lines))
+    output.write(f"Total reclaimed space: {output.human_size(pruned.freed_bytes)}\n")
     return 0

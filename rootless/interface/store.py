@@ -134,41 +134,10 @@ class ImageRemoval:
     def prune(self, mapping: IdMapping) -> None:
         """Delete the layers that nothing else needs; must run in a process without threads."""
         from rootless.engine import image_removal
+        from rootless.runtime import userns
 
-        image_removal.free_space_of_images(self._paths, remove_tree=_tree_remover(self._paths, mapping))
-
-
-def prune_images(
-    paths: Paths, mapping: IdMapping, *, everything: bool, wanted: Callable[[LocalImage], bool]
-) -> tuple[list[str], int]:
-    """Remove the images that no container uses; must run in a process without threads.
-
-    Args:
-        everything: those with names too.
-        wanted: tells which of them.
-    Returns:
-        what Docker prints of them, and how many bytes were freed.
-    """
-    from rootless.engine import image_removal, usage
-
-    users = {container.spec.image_id for container in records.load_all(paths)}
-    removal = ImageRemoval(paths, force=True)
-    lines: list[str] = []
-    for image in image_removal.unused_images(paths, users=users, everything=everything):
-        if wanted(image):
-            lines += removal.remove(image.image_id)
-    freed = image_removal.free_space_of_images(
-        paths,
-        remove_tree=_tree_remover(paths, mapping),
-        weigh=partial(usage.directory_bytes, paths, mapping=mapping),
-    )
-    return lines, freed
-
-
-def _tree_remover(paths: Paths, mapping: IdMapping) -> Callable[[str], None]:
-    from rootless.runtime import userns
-
-    return partial(userns.remove_tree, mapping=mapping, run_dir=paths.run)
+        remove_tree = partial(userns.remove_tree, mapping=mapping, run_dir=self._paths.run)
+        image_removal.free_space_of_images(self._paths, remove_tree=remove_tree)
 
 
 def _container(paths: Paths, container: Container, *, with_size: bool) -> dict[str, Any]:
