@@ -158,21 +158,21 @@ class Reader(threading.Thread):
         return self.hash.hexdigest()
 
 
-def flood(product: Product, image: str, *, megabytes: int) -> None:
+def read_by_five(product: Product, image: str, *, megabytes: int) -> None:
     """Let a log, three windows and an exec session read the same bytes at once."""
     make = f"dd if=/dev/urandom bs=1M count={megabytes * 3 // 4} 2>/dev/null | base64 -w 1000 >/data"
     script = f"{make}; touch /ready; read go; cat /data; sleep 1000"
-    product.run("run", "-di", "--network=none", "--name=flood", image, "sh", "-c", script)
+    flood = product.run("run", "-di", "--network=none", image, "sh", "-c", script).out.strip()
     wait = "while [ ! -e /ready ]; do sleep 0.1; done; sha256sum </data; wc -c </data"
-    facts = product.run("exec", "flood", "sh", "-c", wait, timeout=300).out.split()
+    facts = product.run("exec", flood, "sh", "-c", wait, timeout=300).out.split()
     digest, size = facts[0], int(facts[2])
-    monitor = monitor_pid(product, "flood")
-    readers = [Reader(product.start("logs", "-f", "flood"), size)]
-    readers += [Reader(product.start("attach", "--no-stdin", "flood"), size) for _ in range(3)]
-    readers += [Reader(product.start("exec", "flood", "cat", "/data"), size)]
-    attached = ("events", "--since=1h", "--until=0s", "-f", "event=attach", "-f", "container=flood")
+    monitor = monitor_pid(product, flood)
+    readers = [Reader(product.start("logs", "-f", flood), size)]
+    readers += [Reader(product.start("attach", "--no-stdin", flood), size) for _ in range(3)]
+    readers += [Reader(product.start("exec", flood, "cat", "/data"), size)]
+    attached = ("events", "--since=1h", "--until=0s", "-f", "event=attach", "-f", f"container={flood}")
     wait_for(lambda: len(product.run(*attached).lines) == 3)
-    starter = product.start("attach", "flood", stdin=-1, stdout=-3)
+    starter = product.start("attach", flood, stdin=-1, stdout=-3)
     assert starter.stdin is not None
     starter.stdin.write(b"go\n")
     starter.stdin.flush()
@@ -182,17 +182,17 @@ def flood(product: Product, image: str, *, megabytes: int) -> None:
     starter.communicate()
     assert digests == [digest] * 5
     assert peak < MEMORY_KB
-    assert product.run("logs", "--tail=1", "flood").out.strip()
+    assert product.run("logs", "--tail=1", flood).out.strip()
 
 
 def test_flood_reaches_five_readers(product: Product, busybox: str) -> None:
-    flood(product, busybox, megabytes=30)
+    read_by_five(product, busybox, megabytes=30)
 
 
 @pytest.mark.slow(sampled=False)
 @pytest.mark.timeout(900)
 def test_flood_of_a_gigabyte_reaches_five_readers(product: Product, busybox: str) -> None:
-    flood(product, busybox, megabytes=1000)
+    read_by_five(product, busybox, megabytes=1000)
 
 
 def pipe_through(product: Product, image: str, tmp_path: Path, *, megabytes: int) -> None:
