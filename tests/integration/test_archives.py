@@ -103,6 +103,7 @@ def test_loaded_image_runs(product: Product, busybox: str, tmp_path: Path) -> No
     assert loaded.out == "Loaded image: archived:1\n"
     assert product.run(*QUICK, "archived:1", "echo", "hello").out == "hello\n"
     product.run("rmi", "archived:1")
+    assert "<none>" not in product.run("images").out  # its manifest, of plain layers, went with its name
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress, zstd.compress])
