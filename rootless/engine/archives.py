@@ -59,7 +59,7 @@ def save(paths: Paths, queries: Sequence[str], *, target: str | int, form: str) 
             destination = oci.LayoutDestination(output)
 
         async def body() -> None:
-            with explained(", ".join(queries), disk=free_space(paths.store)):
+            with explained(", ".join(queries), disk=""):
                 async with DirectoryFiles(paths.store) as files, destination:
                     for descriptor, names in chosen:
                         shown = [Reference.parse(name).familiar for name in names]

@@ -25,7 +25,7 @@ def explained(image: str, *, layer: str = "", disk: str) -> Iterator[None]:
     Args:
         layer: digest, "" outside of any layer.
         disk: see `free_space`; told when the disk is full. From before the work, since what failed is
-            removed before anybody reads the message.
+            removed before anybody reads the message. "" where the store has no part in it.
     """
     where = f"{image}, layer {layer}" if layer else image
     try:
@@ -34,7 +34,7 @@ def explained(image: str, *, layer: str = "", disk: str) -> Iterator[None]:
         cause = most_telling(exc)
         if isinstance(cause, LayersError):
             raise _content_error(cause, where, disk) from cause
-        if isinstance(cause, OSError):
+        if isinstance(cause, OSError) and not isinstance(cause, BrokenPipeError):  # whose reader has left
             raise _disk_error(cause, where, disk) from cause
         if isinstance(cause, RootlessError):
             _place(cause, where, disk)
@@ -55,7 +55,7 @@ def _place(error: RootlessError, where: str, disk: str) -> None:
     if where in on or isinstance(error, RegistryError):
         return
     error.on = f"{where}: {on}" if on and on not in where else where
-    if error.reference == DISK_FULL:
+    if error.reference == DISK_FULL and disk:
         error.on += f" ({disk})"
 
 

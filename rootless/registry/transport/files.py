@@ -250,7 +250,10 @@ def _seekable(fd: int, scratch: str) -> int:
         RootlessError: there is no room for the copy.
     """
     is_file = stat.S_ISREG(os.fstat(fd).st_mode) and os.lseek(fd, 0, os.SEEK_CUR) == 0
-    start = os.pread(fd, BLOCK, 0) if is_file else _read_block(fd)
+    try:
+        start = os.pread(fd, BLOCK, 0) if is_file else _read_block(fd)
+    except OSError as exc:
+        raise InvalidArchive(f"cannot read archive: {os_error_text(exc)}") from exc
     if not start:
         raise InvalidArchive("cannot read archive: it is empty")
     compression = detect(start)
@@ -263,11 +266,12 @@ def _seekable(fd: int, scratch: str) -> int:
                 write_all(copy, chunk)
             os.dup2(copy, fd, inheritable=False)
     except OSError as exc:
+        full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
         raise RootlessError(
             f"cannot make a copy of the archive: {os_error_text(exc)}",
             on=scratch,
-            hint="free space there, or set TMPDIR to another directory",
-            reference="disk-full",
+            hint="free space there" if full else None,
+            reference="disk-full" if full else "files",
         ) from exc
     return fd
 

@@ -5,6 +5,7 @@ A file of a directory appears whole; an archive appears whole, when everything i
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -271,6 +272,11 @@ def read_back(fd: int, size: int) -> Read:
     return read
 
 
-def cannot_write(place: str, exc: OSError) -> RootlessError:
-    """Return the error to raise."""
-    return RootlessError(f"cannot write there: {os_error_text(exc)}", on=place, reference="files")
+def cannot_write(place: str, exc: OSError) -> Exception:
+    """Return the error to raise; a reader that has left is for the command line to judge."""
+    if isinstance(exc, BrokenPipeError):
+        return exc
+    full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
+    return RootlessError(
+        f"cannot write there: {os_error_text(exc)}", on=place, reference="disk-full" if full else "files"
+    )
