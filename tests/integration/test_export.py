@@ -38,7 +38,8 @@ from rootless.engine.archive import Archivist
 from rootless.paths import find_paths
 paths = find_paths()
 facts, chosen = modes.load_modes(paths)
-Archivist(paths, records.find(paths, sys.argv[1]), modes=chosen, facts=facts).read_layer(sys.stdout.buffer.write)
+container = records.find(paths, sys.argv[1])
+Archivist(paths, container, modes=chosen, facts=facts).read_layer(sys.stdout.buffer.write)
 """
 
 
