@@ -110,24 +110,12 @@ class DirectoryOutput(Output):
 
     async def put(self, name: str, read: Read, *, size: int) -> None:
         parent, _, last = name.rpartition("/")
-        draft = f".new-{os.urandom(8).hex()}"
-        directory = fd = -1
         try:
-            directory = self._open_directory(parent)
-            fd = os.open(draft, _NEW, 0o644, dir_fd=directory)
-            await _pour(read, fd)
-            os.rename(draft, last, src_dir_fd=directory, dst_dir_fd=directory)
-        except BaseException as exc:
-            if fd >= 0:
-                with suppress(OSError):
-                    os.unlink(draft, dir_fd=directory)
-            if isinstance(exc, OSError):
-                raise cannot_write(f"{self.place}/{name}", exc) from exc
-            raise
-        finally:
-            for descriptor in (fd, directory):
-                if descriptor >= 0:
-                    os.close(descriptor)
+            with _Draft(self._open_directory(parent), mode=0o644) as draft:
+                await _pour(read, draft.fd)
+                draft.keep(last)
+        except OSError as exc:
+            raise cannot_write(f"{self.place}/{name}", exc) from exc
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
@@ -167,7 +155,7 @@ class ArchiveOutput(Output):
         super().__init__(target if isinstance(target, str) else "standard output")
         self._target = target
         self._scratch = scratch
-        self._draft = ""
+        self._draft: _Draft | None = None
         self._fd = -1
         self._turn = trio.Lock()
         self._sizes: dict[str, int] = {}
@@ -180,18 +168,16 @@ class ArchiveOutput(Output):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        complete = exc[0] is None
         try:
-            if complete:
+            if exc[0] is None:
                 await trio.to_thread.run_sync(self._finish)
         except OSError as error:
-            complete = False
             raise cannot_write(self.place, error) from error
         finally:
-            os.close(self._fd)
-            if self._draft and not complete:
-                with suppress(OSError):
-                    os.unlink(self._draft)
+            if self._draft is None:
+                os.close(self._fd)
+            else:
+                self._draft.close()
 
     def has(self, name: str, size: int) -> bool:
         return self._sizes.get(name) == size
@@ -234,19 +220,74 @@ class ArchiveOutput(Output):
         target = self._target
         if isinstance(target, int):
             return os.dup(target)
-        self._draft = ""
         if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
             return os.open(target, os.O_WRONLY | os.O_CLOEXEC)
-        draft = os.path.join(os.path.dirname(target), f".new-{os.urandom(8).hex()}")
-        fd = os.open(draft, _NEW, 0o600)  # as Docker makes it
-        self._draft = draft
-        return fd
+        directory = os.open(os.path.dirname(target) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._draft = _Draft(directory, mode=0o600)  # as Docker makes it
+        return self._draft.fd
 
     def _finish(self) -> None:
         write_all(self._fd, END)
-        if self._draft:
+        if self._draft is not None:
             os.fsync(self._fd)
-            os.rename(self._draft, self.place)
+            self._draft.keep(os.path.basename(self.place))
+
+
+class _Draft:
+    """A file that gets its name when it is whole; where the file system can, it has none before.
+
+    Attributes:
+        fd: open for writing; `close` closes it.
+    """
+
+    def __init__(self, directory: int, *, mode: int) -> None:
+        """Make the file; `directory` is ours from now on."""
+        self._directory = directory
+        self._name = ""
+        try:
+            self.fd = self._make(mode)
+        except BaseException:
+            os.close(directory)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def keep(self, name: str) -> None:
+        """Give it its name, in place of what has it."""
+        directory = self._directory
+        if not self._name:
+            self._name = _draft_name()
+            # With a descriptor of a directory CPython calls linkat(2), which can follow the link in /proc.
+            os.link(f"/proc/self/fd/{self.fd}", self._name, dst_dir_fd=directory, follow_symlinks=True)
+        os.rename(self._name, name, src_dir_fd=directory, dst_dir_fd=directory)
+        self._name = ""
+
+    def close(self) -> None:
+        """Close it; without its name it is gone."""
+        if self._name:
+            with suppress(OSError):
+                os.unlink(self._name, dir_fd=self._directory)
+        os.close(self.fd)
+        os.close(self._directory)
+
+    def _make(self, mode: int) -> int:
+        if os.access("/proc/self/fd", os.X_OK):  # without it an unnamed file could not be given a name
+            try:
+                flags = os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
+                return os.open(".", flags, mode, dir_fd=self._directory)
+            except OSError as exc:
+                if exc.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):  # NFS and others
+                    raise
+        self._name = _draft_name()
+        return os.open(self._name, _NEW, mode, dir_fd=self._directory)
+
+
+def _draft_name() -> str:
+    return f".new-{os.urandom(8).hex()}"
 
 
 async def _pour(read: Read, fd: int) -> None:
