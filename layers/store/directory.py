@@ -276,12 +276,33 @@ class ImageLayout(ImageStore):
         """Sweep for a caller that holds `collecting`, and has looked up what is in use since."""
         from layers import gc  # parses every manifest; ring 2
 
+        unneeded = self.unneeded(in_use=in_use)
+        deleted = [d for d in unneeded if _remove_if_old(self.blob_path(d), blob_age_s) is not None]
+        freed = sum(unneeded[digest] for digest in deleted) + self._sweep_ingest(partial_age_s)
+        return gc.Swept(deleted=deleted, freed_bytes=freed)
+
+    def unneeded(self, *, in_use: Collection[str]) -> dict[Digest, int]:
+        """Return the blobs that no image and no container needs, with their sizes."""
+        from layers import gc  # parses every manifest; ring 2
+
         present = dict(self.blobs())
         roots = [entry.descriptor for entry in self.entries()]
         doomed = gc.garbage(roots, present, in_use=in_use, read=self._read_if_good)
-        deleted = [d for d in doomed if _remove_if_old(self.blob_path(d), blob_age_s) is not None]
-        freed = sum(present[digest] for digest in deleted) + self._sweep_ingest(partial_age_s)
-        return gc.Swept(deleted=deleted, freed_bytes=freed)
+        return {digest: present[digest] for digest in doomed}
+
+    def stale_parts(self) -> list[str]:
+        """Return the files of unfinished blobs that a sweep removes by default."""
+        limits = {"tmp": _TEMPORARY_AGE_S, "partial": PARTIAL_AGE_S}
+        found = []
+        try:
+            for name in os.listdir(self._ingest):
+                path = os.path.join(self._ingest, name)
+                limit_s = limits.get(name.rpartition(".")[2])
+                if limit_s is not None and time.time() - os.lstat(path).st_mtime > limit_s:
+                    found.append(path)
+        except FileNotFoundError:
+            pass  # nothing was ever kept here; or what was, is whole by now
+        return found
 
     def verify(self, digest: Digest) -> int:
         """Hash a whole blob and return its size.

@@ -61,6 +61,10 @@ COMMANDS = {
     "start": ("rootless.cli.start", "Start one or more stopped containers"),
     "stats": ("rootless.cli.stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": ("rootless.cli.stop", "Stop one or more running containers"),
+    "system check": (
+        "rootless.cli.system_check",
+        "Check that blobs, images, layers and containers are whole",
+    ),
     "system df": ("rootless.cli.system_df", "Show disk usage"),
     "system prune": ("rootless.cli.system_prune", "Remove unused data"),
     "tag": ("rootless.cli.tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
@@ -120,7 +124,13 @@ GROUPS = {
     ),
     "system": (
         "Manage the engine",
-        {"df": "system df", "events": "events", "info": "info", "prune": "system prune"},
+        {
+            "check": "system check",
+            "df": "system df",
+            "events": "events",
+            "info": "info",
+            "prune": "system prune",
+        },
     ),
     "volume": (
         "Manage volumes",

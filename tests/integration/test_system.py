@@ -72,3 +72,125 @@ def test_prune_takes_what_nobody_uses(store: Product) -> None:
     assert shares(store)["Images"] == ["0", "0", "0B", "0B"]
     assert store.run("volume", "ls", "-q").out == "named\n"
     assert "until" in store.fail(125, "system", "prune", "--volumes", "--filter=until=1h").err
+
+
+# system check
+
+
+def blob_of(product: Product, name: str, number: int) -> Path:
+    """Return the file of an image's layer."""
+    index = json.loads((product.store / "index.json").read_text())
+    is_it = "org.opencontainers.image.ref.name"
+    (entry,) = (e for e in index["manifests"] if e["annotations"].get(is_it) == name)
+    manifest = json.loads(blob(product, entry["digest"]).read_text())
+    return blob(product, manifest["layers"][number]["digest"])
+
+
+def blob(product: Product, digest: str) -> Path:
+    return product.store / "blobs/sha256" / digest.removeprefix("sha256:")
+
+
+def damage(path: Path) -> None:
+    """Change one byte, as a disk does."""
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_empty_store_is_whole(fresh_product: Product) -> None:
+    for words in (("check",), ("check", "--repair"), ("df",), ("df", "-v"), ("prune", "-f")):
+        fresh_product.run("system", *words)
+
+
+def test_whole_store_is_said_to_be_whole(store: Product) -> None:
+    store.run("create", "localhost/more:1")
+    assert store.run("system", "check").out.startswith("No damage: 2 images, ")
+    assert store.run("system", "check", "--repair").out.endswith(" 1 containers\n")
+
+
+def test_corrupt_layer_is_found_and_its_image_unlisted(store: Product) -> None:
+    damage(blob_of(store, "localhost/more:1", 1))
+    assert store.run("system", "check", "--quick").out.startswith("No damage: ")
+    found = store.fail(1, "system", "check").out
+    assert "its bytes are not those of its name\n  --repair: delete it\n" in found
+    assert "image localhost/more:1: its layer sha256:" in found
+    assert "hint: `rootless pull localhost/more:1` brings it back" in found
+    assert "localhost/base:1" not in found
+    repaired = store.run("system", "check", "--repair")
+    assert repaired.out.splitlines()[-1].startswith("No damage: 1 images, ")
+    assert store.run("images", "--format={{.Repository}}").out == "localhost/base\n"
+    assert store.run("run", "--rm", OFFLINE, "localhost/base:1").out == ""
+
+
+def test_damaged_image_of_a_container_goes_on_serving_it(store: Product) -> None:
+    store.run("create", OFFLINE, "--name=user", "localhost/more:1", "ls", "/more")
+    blob_of(store, "localhost/more:1", 1).unlink()
+    assert "is missing, or not whole" in store.fail(1, "system", "check").out
+    store.run("system", "check", "--repair")
+    assert store.run("start", "-a", "user").out == "/more\n"
+
+
+def test_layer_that_is_not_unpacked_is_unpacked_again(store: Product) -> None:
+    store.run("create", OFFLINE, "--name=user", "localhost/more:1", "ls", "/more")
+    store.run("tag", "localhost/more:1", "localhost/other")
+    store.run("unshare", "sh", "-c", f"rm -rf {store.store}/snapshots/*/*")
+    names = store.run("images", "--digests").out
+    found = store.fail(1, "system", "check").out
+    assert "image localhost/base:1: 1 of its 1 layers are not unpacked\n  --repair: unpack it again" in found
+    assert "image localhost/more:1: 2 of its 2" in found
+    assert "container user: 2 of the 2" in found
+    store.run("system", "check", "--repair")
+    assert store.run("start", "-a", "user").out == "/more\n"
+    assert store.run("images", "--digests").out == names
+
+
+def test_leftovers_are_told_and_swept(store: Product) -> None:
+    store.run("rmi", "--no-prune", "localhost/more:1")
+    (store.store / "names").mkdir(exist_ok=True)
+    (store.store / "names/ghost").symlink_to("0" * 64)
+    (store.store / "containers" / (".gone-" + "1" * 64)).mkdir()
+    found = store.run("system", "check").out
+    for what in (
+        "blobs that no image",
+        "unpacked layers that no image",
+        "containers that were not",
+        "name ghost",
+    ):
+        assert what in found
+    last = store.run("system", "check", "--repair").lines[-1]
+    assert last.startswith("No damage: 1 images, 3 blobs")
+    assert store.run("system", "check").lines == [last]
+    assert not (store.store / "names/ghost").is_symlink()
+
+
+def test_damaged_list_of_images_is_told_and_nothing_is_swept(store: Product) -> None:
+    blobs = sorted((store.store / "blobs/sha256").iterdir())
+    (store.store / "index.json").write_text("{")
+    for words in ((), ("--repair",)):
+        assert "the list of images: " in store.fail(1, "system", "check", *words).out
+    assert sorted((store.store / "blobs/sha256").iterdir()) == blobs
+
+
+@pytest.mark.parametrize(
+    ("trace", "more"),
+    [("ingest/*.tmp", 1), ("snapshots/*/tmp-*", 1), ("blobs/sha256/*", 2)],
+    ids=["packing", "unpacking", "naming"],
+)
+def test_killed_commit_leaves_nothing_that_a_check_does_not_mend(
+    store: Product, trace: str, more: int
+) -> None:
+    """Hazard: kill -9 in the midst of a commit. What was there works, what is left is swept."""
+    script = "head -c 3000000 /dev/urandom >/x"
+    store.run("run", OFFLINE, "--name=work", "localhost/base:1", "sh", "-c", script)
+    before = len(list(store.store.glob(trace)))
+    process = store.start("commit", "--pause=false", "work", "localhost/made")
+    while process.poll() is None and len(list(store.store.glob(trace))) < before + more:
+        pass
+    process.kill()
+    process.communicate()
+    assert "still: " not in store.run("system", "check", "--repair").out
+    assert store.run("run", "--rm", OFFLINE, "localhost/base:1").out == ""
+    store.run("commit", "work", "localhost/made")
+    assert store.run("run", "--rm", OFFLINE, "localhost/made", "wc", "-c", "/x").out == "3000000 /x\n"
+    assert store.run("system", "check").out.startswith("No damage: 3 images")
