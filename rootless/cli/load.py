@@ -13,6 +13,7 @@ from rootless.paths import find_paths
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless._entry import GlobalOptions
+    from rootless.engine.archives import LoadedImage
 
 TABLE = Command(
     "load",
@@ -50,11 +51,14 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     from rootless.engine import archives
 
     quiet = parsed.flag("quiet") or not os.isatty(2)
-    for image in archives.load(paths, mode, path or 0, progress=make_progress(quiet=quiet), early=early):
-        for note in image.notes:
-            foreground.notice(note)
-        for name in image.names:
-            output.write(f"Loaded image: {name}\n")
-        if not image.names:
-            output.write(f"Loaded image ID: {image.image_id}\n")
+    archives.load(paths, mode, path or 0, report=_report, progress=make_progress(quiet=quiet), early=early)
     return 0
+
+
+def _report(image: LoadedImage) -> None:
+    for note in image.notes:
+        foreground.notice(note)
+    for name in image.names:
+        output.write(f"Loaded image: {name}\n")
+    if not image.names:
+        output.write(f"Loaded image ID: {image.image_id}\n")

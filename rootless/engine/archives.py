@@ -108,13 +108,15 @@ def load(
     modes: Modes,
     source: str | int,
     *,
+    report: Callable[[LoadedImage], None],
     progress: Progress | None = None,
     early: WorkerProcess | None = None,
-) -> list[LoadedImage]:
+) -> None:
     """Make all images of an archive ready to run, with the names that they have in it.
 
     Args:
         source: a path, or a descriptor to read from.
+        report: told of each image when it is ready.
         early: see `images.pull`.
 
     Raises:
@@ -124,29 +126,29 @@ def load(
     paths.ensure()
     ImageLayout(paths.store, locks=paths.locks).ensure()
 
-    async def body() -> list[LoadedImage]:
+    async def body() -> None:
         async with AsyncExitStack() as stack:
             files = ArchiveFiles(source, scratch=_scratch(paths))
             with explained(files.place, disk=free_space(paths.store)):
                 await stack.enter_async_context(files)
                 found = list_images(files)
             workers = itertools.chain([early], itertools.repeat(None))
-            return [
-                await _take(paths, modes, image, progress=progress, early=worker)
-                for image, worker in zip(found, workers, strict=False)
-            ]
+            for image, worker in zip(found, workers, strict=False):
+                report(await _take(paths, modes, image, progress=progress, early=worker))
 
-    return loop.run(body)
+    loop.run(body)
 
 
 class FoundImage:
     """An image in an archive: its source, and its canonical names, the first of which the source has."""
 
-    __slots__ = ("names", "source")
+    __slots__ = ("names", "shown", "source")
 
-    def __init__(self, source: Source, names: Sequence[str]) -> None:
+    def __init__(self, source: Source, names: Sequence[str], *, place: str) -> None:
         self.source = source
         self.names = names
+        self.shown = Reference.parse(names[0]).familiar if names else place
+        source.title = f"{self.shown}: Loading" if names else f"Loading from {place}"
 
 
 def list_images(files: Files) -> list[FoundImage]:
@@ -160,7 +162,7 @@ def list_images(files: Files) -> list[FoundImage]:
         for image in docker_archive.list_archive(files):
             names = [Reference.parse(tag).canonical for tag in image.tags]
             source = docker_archive.DockerArchiveSource(files, image=image, name=next(iter(names), ""))
-            found.append(FoundImage(source, names))
+            found.append(FoundImage(source, names, place=files.place))
         return found
     if not files.has("index.json"):
         raise InvalidArchive(
@@ -175,7 +177,8 @@ def list_images(files: Files) -> list[FoundImage]:
 
 def _layout_image(files: Files, same: Sequence[Descriptor]) -> FoundImage:
     names = [oci.local_name(files.place, name) for name in map(oci.name_of, same) if name]
-    return FoundImage(oci.LayoutSource(files, root=same[0], name=next(iter(names), "")), names)
+    source = oci.LayoutSource(files, root=same[0], name=next(iter(names), ""))
+    return FoundImage(source, names, place=files.place)
 
 
 async def _take(
@@ -186,9 +189,8 @@ async def _take(
     progress: Progress | None,
     early: WorkerProcess | None,
 ) -> LoadedImage:
-    shown = next(iter(found.names), found.source.title)
     taken = await images.take(
-        paths, modes, lambda: found.source, shown=shown, action="load", progress=progress, early=early
+        paths, modes, lambda: found.source, shown=found.shown, action="load", progress=progress, early=early
     )
     for name in found.names[1:]:
         await trio.to_thread.run_sync(image_names.tag, paths, str(taken.image_id), name)

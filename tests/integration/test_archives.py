@@ -205,6 +205,28 @@ def test_failed_save_leaves_the_old_file(product: Product, busybox: str, tmp_pat
     assert os.listdir(tmp_path) == ["old"]
 
 
+def test_images_before_a_broken_one_are_loaded(product: Product) -> None:
+    archive = DockerArchive()
+    image_id = archive.image([Layer().file("whole")], tags=["whole:1", "whole:2"])
+    archive.image([Layer().file("broken")], tags=["broken:1"], diff_ids=["sha256:" + "2" * 64])
+    failed = product.fail(1, "load", input=archive.bytes())
+    assert failed.out == "Loaded image: whole:1\nLoaded image: whole:2\n"
+    assert "broken:1" in failed.err
+    assert image_id in ids(product)
+    product.run("rmi", "-f", "whole:1", "whole:2")
+    assert not [name for name in names(product) if "broken" in name]
+
+
+def test_reader_that_leaves_ends_a_save_quietly(product: Product, busybox: str) -> None:
+    with product.start("save", busybox) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + 13
+
+
 def test_load_is_told_as_an_event(product: Product) -> None:
     archive = DockerArchive()
     archive.image([Layer().file("a")], tags=["told:1"])

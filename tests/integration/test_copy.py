@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.helpers.images import ARCHITECTURE, Layer, Layout, digest
+from tests.helpers.processes import wait_for
 from tests.helpers.product import QUICK, REPOSITORY
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.helpers.product import Product
 
 OTHER = "s390x"
@@ -130,6 +131,27 @@ def test_wrong_bytes_never_arrive(product: Product, layout: Layout, tmp_path: Pa
     assert not left & {"index.json", "manifest.json", damaged.name}
     assert not [name for name in left if name.startswith(".new-")]
     assert (tmp_path / "end").exists() == (place in ("oci", "dir"))
+
+
+@pytest.mark.parametrize("place", ["oci-archive", "docker-archive"])
+def test_killed_copy_leaves_nothing(product: Product, tmp_path: Path, place: str) -> None:
+    layout = Layout(tmp_path / "layout")
+    layout.image("big", [bytes(200 << 20)], compression="none")
+    (tmp_path / "out").mkdir()
+    with product.start("copy", f"oci:{layout.path}:big", f"{place}:{tmp_path}/out/a.tar") as process:
+        wait_for(lambda: str(tmp_path / "out") in " ".join(opened(process.pid)))
+        process.kill()
+    assert process.returncode == -9
+    assert not list((tmp_path / "out").iterdir())
+
+
+def opened(pid: int) -> list[str]:
+    """Return the paths of a process's descriptors."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(str(link.readlink()))
+    return found
 
 
 def test_directory_with_other_files_is_left_alone(product: Product, layout: Layout, tmp_path: Path) -> None:
