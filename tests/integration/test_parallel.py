@@ -26,6 +26,7 @@ def at_once(product: Product, commands: list[tuple[str, ...]]) -> list[tuple[int
 
 
 def test_twenty_containers_start_at_once(product: Product, busybox: str) -> None:
+    product.run(*QUICK, busybox, "true")  # hears what is told once a boot
     commands = [(*QUICK, busybox, "sh", "-c", f"echo {n}; exit {n}") for n in range(20)]
     assert at_once(product, commands) == [(n, f"{n}\n", "") for n in range(20)]
     assert product.containers() == []
