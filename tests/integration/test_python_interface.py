@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 from pathlib import Path
 
@@ -61,6 +62,15 @@ async def test_run_returns_what_a_command_wrote(engine, busybox, other_thread):
     )
     assert made == (3, b"a\0b\n", b"to stderr\n")
     assert await nothing_is_left(engine)
+
+
+async def test_image_may_come_from_an_archive(engine, busybox_layout, tmp_path):
+    archive = tmp_path / "box.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(busybox_layout.path, ".")
+    made = await engine.run(f"oci-archive:{archive}", ["echo", "hello"], **QUIET)
+    assert made.stdout == b"hello\n"
+    await engine.images.remove("localhost/box-tar")
 
 
 async def test_run_raises_for_a_command_that_fails(engine, busybox):

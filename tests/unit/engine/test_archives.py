@@ -71,6 +71,15 @@ HOSTILE = {
         made(lambda a: a.listed[0].update(Layers=["x"]) or a.tar.symlink("x", "y").symlink("y", "x")),  # type: ignore[func-returns-value]
         "a link leads to another link",
     ),
+    "compressed layer that lies about its digest": (
+        made(
+            lambda a: (
+                a.listed[0].update(Layers=["blobs/sha256/" + "1" * 64])
+                or a.tar.file("blobs/sha256/" + "1" * 64, gzip.compress(Layer().file("a", b"a").bytes()))
+            )  # type: ignore[func-returns-value]
+        ),
+        "its digest is",
+    ),
     "name of control characters": (hostile(tags=["evil\x1b[31m:1"]), r"evil\x1b[31m"),
     "list with a key twice": (good().bytes(b'[{"Config":"a","Config":"b"}]'), "occurs twice"),
     "list that is no array": (good().bytes(b'{"Config":"a"}'), "`images` is not an array"),
