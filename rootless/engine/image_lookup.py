@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from layers.digest import Digest
     from layers.index import ImageEntry
     from layers.locks import FileLock
-    from layers.manifest import ImageConfig, Manifest
+    from layers.manifest import Descriptor, ImageConfig, Manifest
     from layers.store.base import Image
     from rootless.paths import Paths
 
@@ -94,7 +94,7 @@ def plan_pull(paths: Paths, name: str, *, policy: str, snapshots_key: str) -> tu
         policy: "always", "missing" or "never" (--pull).
     Returns:
         the image as it is here, None if it is not, or not looked for; and what to pull: "" for nothing,
-        the name, or the store's own copy as `oci:…`.
+        the name, or what `find_stored` reads as the store's own copy.
     Raises:
         NotFound: it is not here and must not be pulled.
     """
@@ -109,8 +109,16 @@ def plan_pull(paths: Paths, name: str, *, policy: str, snapshots_key: str) -> tu
     if not missing_snapshots(paths, snapshots_key, image):
         return image, ""
     if policy == "never" or has_layers(paths, image):
-        return image, f"oci:{paths.store}:{image.name}"
+        return image, f"@{image.entry.digest}"
     return image, name
+
+
+def find_stored(paths: Paths, source: str) -> Descriptor | None:
+    """Return the manifest of an image of this store that is to be unpacked: `@DIGEST`, which is no name."""
+    if not source.startswith("@"):
+        return None
+    entries = ImageLayout(paths.store, locks=paths.locks).entries()
+    return next((entry.descriptor for entry in entries if source == f"@{entry.digest}"), None)
 
 
 def keep_images(paths: Paths) -> FileLock:

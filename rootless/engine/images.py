@@ -33,7 +33,7 @@ from rootless.engine import events, loop, records, snapshots, worker
 from rootless.engine.explain import DISK_FULL, explained, free_space
 from rootless.engine.feed import BlobFeed
 from rootless.engine.fetch import LOCK_POLL_S, Fetcher, StartOver
-from rootless.engine.image_lookup import PLAIN_SIZES
+from rootless.engine.image_lookup import PLAIN_SIZES, find_stored
 from rootless.engine.progress import COMPLETE, EXISTS, EXTRACTING, WAITING, Progress
 from rootless.engine.stored import StoredImage
 from rootless.engine.unpack import Unpacked, unpack
@@ -137,6 +137,8 @@ async def pull(
         ImageError: the image is wrong. RegistryError: the registry, or the way to it, is.
         RootlessError: this host cannot take it (disk full…).
     """
+    if stored := find_stored(paths, reference):
+        return await unpack_stored(paths, modes, stored)
     return await take(
         paths,
         modes,
@@ -192,26 +194,32 @@ async def take(
 
 
 def unpack_blocking(paths: Paths, modes: Modes, manifest: Descriptor, *, name: str) -> PulledImage:
-    """Make an image ready to run whose blobs are in the store, and give it a name.
+    """Unpack in an event loop of its own; see `unpack_stored` and `loop.run`."""
 
-    Hold `pulling` from its first blob to the end of this.
+    async def body() -> PulledImage:
+        return await unpack_stored(paths, modes, manifest, name=name)
+
+    return loop.run(body)
+
+
+async def unpack_stored(paths: Paths, modes: Modes, manifest: Descriptor, *, name: str = "") -> PulledImage:
+    """Make an image ready to run whose blobs are in the store.
+
+    Who has just stored them holds `pulling` until the end of this.
 
     Args:
-        name: canonical; "" for none.
+        name: canonical, that it gets; "" for none, or for those that it has.
     Raises:
         ImageError: the image is wrong. RootlessError: this host cannot take it (disk full…).
     """
     layout = ImageLayout(paths.store, locks=paths.locks)
-    source = StoredImage(layout, manifest, name=name)
     disk = free_space(paths.store)
-
-    async def body() -> PulledImage:
-        with explained(name or manifest.digest.short, disk=disk):
+    with explained(name or manifest.digest.short, disk=disk):
+        async with _lock(layout.pulling(wait_s=0)):
+            source = StoredImage(layout, manifest, name=name)
             job = _Pull(paths, modes, layout, source, Progress(), disk=disk, early=None)
             job.is_local = True
             return await job.run(Platform.host())
-
-    return loop.run(body)
 
 
 def _record(paths: Paths, pulled: PulledImage, action: str) -> None:

@@ -146,6 +146,21 @@ def test_container_whose_image_has_no_name_any_more_is_committed(product: Produc
     product.run("rmi", made)
 
 
+def test_image_without_a_name_is_unpacked_again_where_it_has_to_be(product: Product, base: str) -> None:
+    """As after a power cut, or when an administrator has granted more ids."""
+    product.run("run", "--network=none", "--name=plain", base, "touch", "/plain")
+    before = set(product.store.glob("snapshots/*/" + "?" * 64))
+    made = product.run("commit", "plain").out.strip()
+    (tree,) = set(product.store.glob("snapshots/*/" + "?" * 64)) - before
+    listed = ("images", "--no-trunc", "--digests", "--format={{.ID}} {{.Tag}} {{.Digest}} {{.Size}}")
+    images = product.run(*listed).out
+    product.run("unshare", "rm", "-r", str(tree))
+    assert product.run(*QUICK, made, "ls", "/plain").out == "/plain\n"
+    assert product.run(*listed).out == images
+    product.run("rm", "plain")
+    product.run("rmi", made)
+
+
 def test_what_cannot_be_committed_leaves_nothing(product: Product, base: str) -> None:
     product.run("create", "--name=none", base)
     before = product.run("images", "-a", "-q").lines
