@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 _HINTS = {
     errno.ENOENT: "it does not exist on this host",
+    errno.EACCES: "this user has no right to it on this host",
     errno.ENOSPC: "free space on the file system of the store, or choose another with --root",
     errno.EDQUOT: "free space in your quota, or choose another file system with --root",
     errno.EPERM: "`rootless doctor` says what this host refuses",
