@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import sys
 
-from rootless.engine.progress import COMPLETE, COPIED, DOWNLOADED, EXISTS, Progress
+from rootless.engine.progress import (
+    COMPLETE,
+    COPIED,
+    DOWNLOADED,
+    EXISTS,
+    LAYER_EXISTS,
+    MOUNTED,
+    PUSHED,
+    Progress,
+)
 from rootless.errors import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_LINES = frozenset((EXISTS, DOWNLOADED, COMPLETE, COPIED))
+_DONE = frozenset((EXISTS, COMPLETE, COPIED, LAYER_EXISTS, MOUNTED, PUSHED))
+_LINES = _DONE | {DOWNLOADED}
 """What is worth a line where lines cannot be replaced."""
 
 
@@ -70,7 +80,7 @@ class Bars(Progress):
 
     def set_status(self, layer: str, status: str) -> None:
         bar = self._bars[layer]
-        if status in (EXISTS, COMPLETE, COPIED):
+        if status in _DONE:
             bar.update(bar.total - bar.n)
         bar.set_description_str(f"{layer}: {status:<{_WIDTH}}")
 

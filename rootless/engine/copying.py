@@ -96,6 +96,7 @@ class _Copy:
         self._slots = trio.Semaphore(parallel)
         self._blobs: set[Digest] = set()
         self._manifests: set[Digest] = set()
+        self._counted: dict[Digest, int] = {}
 
     async def run(self, platform: Platform | None) -> Descriptor:
         root, data = await self._source.fetch_manifest(None)
@@ -170,6 +171,8 @@ class _Copy:
         async with aclosing(self._source.open_blob(blob)) as pieces:
             async for piece in pieces:
                 hasher.update(piece)
-                self._progress.advance(blob.digest.short, len(piece))
+                if hasher.seen > (counted := self._counted.get(blob.digest, 0)):  # else it is read again
+                    self._progress.advance(blob.digest.short, hasher.seen - counted)
+                    self._counted[blob.digest] = hasher.seen
                 yield piece
         hasher.finish()

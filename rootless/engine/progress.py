@@ -10,6 +10,10 @@ EXISTS = "Already exists"
 COMPLETE = "Pull complete"
 COPYING = "Copying"
 COPIED = "Copy complete"
+PUSHING = "Pushing"
+PUSHED = "Pushed"
+LAYER_EXISTS = "Layer already exists"
+MOUNTED = "Mounted from another repository"
 
 
 class Progress:

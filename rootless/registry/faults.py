@@ -107,6 +107,8 @@ _STATUS = {
     404: "Not Found",
     406: "Not Acceptable",
     407: "Proxy Authentication Required",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
     429: "Too Many Requests",
     500: "Internal Server Error",
@@ -123,6 +125,8 @@ def _advice(answer: Answer, credentials: str) -> tuple[str | None, str]:
         return credentials or None, "registry-denied"
     if status == 404:
         return "check the name and the tag; a private image may also hide behind this answer", "no-such-image"
+    if status == 413:
+        return "the registry, or a proxy before it, takes nothing of this size", "registry"
     if status == 429:
         limits = [
             f"{name}: {printable(answer.headers[name][:80])}"

@@ -27,13 +27,16 @@ REASON = "Whatever"
 
 
 class Request:
-    """What a client asked."""
+    """What a client asked. `cut`: the body had more, which was not read; there will be no answer."""
 
-    def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+    def __init__(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, *, cut: bool = False
+    ) -> None:
         self.method = method
         self.path = path
         self.headers = headers
         self.body = body
+        self.cut = cut
 
     @property
     def offset(self) -> int:
@@ -72,6 +75,7 @@ class HostileRegistry:
     Attributes:
         address: "127.0.0.1:PORT".
         requests: all that came, in order.
+        body_limit: how many bytes of a request's body are read before the connection is cut.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
@@ -81,6 +85,7 @@ class HostileRegistry:
         self.port = self._listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self.requests: list[Request] = []
+        self.body_limit: Callable[[str, str], int] = lambda method, path: 1 << 40
         self._open: set[socket.socket] = set()
         self._closing = threading.Event()
         self.on("/v2/", lambda request: Reply(404 if len(request.path) > 4 else 200, b"{}"))
@@ -168,13 +173,17 @@ class HostileRegistry:
         while line := stream.readline(65536).decode("latin-1").strip():
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
-        body = stream.read(int(headers.get("content-length", 0)))
-        return Request(first[0], first[1], headers, body)
+        length = int(headers.get("content-length", 0))
+        limit = self.body_limit(first[0], first[1]) if length else 0
+        body = stream.read(min(length, limit))
+        return Request(first[0], first[1], headers, body, cut=length > limit)
 
     def _answer(self, connection: socket.socket, request: Request) -> bool:
         """Send the answer; False closes the connection."""
         handler = next((h for prefix, h in self._handlers if request.path.startswith(prefix)), None)
         reply = handler(request) if handler else Reply(404)
+        if request.cut:
+            return False
         if reply.raw is not None:
             connection.sendall(reply.raw)
             return False

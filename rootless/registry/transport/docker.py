@@ -27,17 +27,23 @@ if TYPE_CHECKING:
 
     from layers.manifest import Descriptor
     from rootless.registry.settings import RegistrySettings
+    from rootless.registry.transport.docker_push import RegistryDestination
 
 _PROGRESS_BYTES = 1 << 20
 """A download that got this much further before it broke again gets all its attempts anew."""
 
 
 class DockerTransport:
-    """Opens sources from "//[host[:port]/]path[:tag][@digest]"."""
+    """Opens sources and destinations from "//[host[:port]/]path[:tag][@digest]"."""
 
     def open(self, rest: str, settings: RegistrySettings) -> RegistrySource:
         reference = Reference.parse(rest.removeprefix("//"))
         return RegistrySource(reference, settings)
+
+    def open_destination(self, rest: str, settings: RegistrySettings) -> RegistryDestination:
+        from rootless.registry.transport.docker_push import RegistryDestination  # who pulls needs none of it
+
+        return RegistryDestination(Reference.parse(rest.removeprefix("//")), settings)
 
 
 class RegistrySource:

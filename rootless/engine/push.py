@@ -1,0 +1,254 @@
+"""Push images of this store to registries, or to other places, bit for bit as they are here."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio  # noqa: TID253  like the engine's pull side, never on the launch path
+
+from layers.errors import InvalidReference, LayersError
+from layers.index import REPO_DIGEST
+from layers.platforms import acceptable
+from layers.reference import Reference
+from layers.store.directory import ImageLayout
+from rootless.engine import events, loop
+from rootless.engine.copying import copy_image
+from rootless.engine.explain import explained
+from rootless.engine.image_lookup import find_image, keep_images, not_found
+from rootless.engine.progress import COPIED, COPYING, EXISTS, LAYER_EXISTS, MOUNTED, PUSHED, PUSHING, Progress
+from rootless.errors import ImageError, NotFound, UsageError
+from rootless.registry.transport.base import open_destination
+from rootless.registry.transport.docker_push import RegistryDestination
+from rootless.registry.transport.files import DirectoryFiles
+from rootless.registry.transport.oci import LayoutSource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from layers.digest import Digest
+    from layers.index import ImageEntry, ImageIndex
+    from layers.manifest import Descriptor, Platform
+    from rootless.paths import Paths
+    from rootless.registry.settings import RegistrySettings
+    from rootless.registry.transport.base import Destination
+
+PARALLEL_UPLOADS = 5
+"""Blobs of one image at the same time: Docker's --max-concurrent-uploads, which registries are used to."""
+_WORDS = {COPYING: PUSHING, COPIED: PUSHED, EXISTS: LAYER_EXISTS}
+_MOUNT_SOURCES = 2
+"""Repositories that a registry is asked to take one blob from: each refusal costs a request."""
+
+
+class Pushed:
+    """One image that arrived: its canonical name there, the tag, and what the tag means."""
+
+    __slots__ = ("descriptor", "name", "tag")
+
+    def __init__(self, *, name: str, tag: str, descriptor: Descriptor) -> None:
+        self.name = name
+        self.tag = tag
+        self.descriptor = descriptor
+
+    @property
+    def status_text(self) -> str:
+        """Docker's last line."""
+        return f"{self.tag}: digest: {self.descriptor.digest} size: {self.descriptor.size}"
+
+
+class PushJob:
+    """What a user can say about a push.
+
+    Attributes:
+        query: name of the image. target: where it goes, as `copy` takes it; "" is the registry of its name.
+        all_tags: every tag of the repository that `query` names.
+        platform: that the image must have, None for any.
+        settings: how to reach registries.
+    """
+
+    __slots__ = ("all_tags", "platform", "query", "settings", "target")
+
+    def __init__(
+        self,
+        query: str,
+        *,
+        settings: RegistrySettings,
+        target: str = "",
+        all_tags: bool = False,
+        platform: Platform | None = None,
+    ) -> None:
+        self.query = query
+        self.target = target
+        self.all_tags = all_tags
+        self.platform = platform
+        self.settings = settings
+
+
+def push_blocking(paths: Paths, job: PushJob, *, progress: Progress | None = None) -> list[Pushed]:
+    """Push in an event loop of its own.
+
+    Returns:
+        what was pushed, in the order of the tags' names.
+    Raises:
+        NotFound: there is no such image. ImageError: it is damaged, or of another platform.
+        RegistryError: the registry does not take it. What was pushed before has arrived.
+    """
+    layout = ImageLayout(paths.store, locks=paths.locks)
+    with keep_images(paths):
+        entries = choose_pushed(layout.entries(), job.query, all_tags=job.all_tags)
+        for entry in entries:
+            _check_platform(paths, entry, job.platform)
+        return loop.run(partial(_push_all, paths, layout, entries, job, progress or Progress()))
+
+
+def choose_pushed(entries: Iterable[ImageEntry], query: str, *, all_tags: bool) -> list[ImageEntry]:
+    """Decide which entries of the store a push means. Pure.
+
+    Raises:
+        NotFound: there is no image of that name. UsageError: a tag beside `all_tags`. ImageError: no name.
+    """
+    try:
+        wanted = Reference.parse(query)
+    except InvalidReference as exc:
+        raise ImageError(exc.message, on=query[:160], hint=exc.hint or None, reference=exc.reference) from exc
+    if wanted.digest is not None:
+        raise UsageError("cannot push a digest reference", hint="`rootless tag` gives the image a name")
+    if not all_tags:
+        found = [entry for entry in entries if entry.name == wanted.canonical]
+    elif ":" in query.rpartition("/")[2]:
+        raise UsageError("a tag cannot be used with --all-tags")
+    else:
+        tagged = [(e.reference.tag, e) for e in entries if e.reference and e.reference.tag]
+        named = {tag: e for tag, e in tagged if e.reference and e.reference.repository == wanted.repository}
+        found = [named[tag] for tag in sorted(named)]
+    if not found:
+        raise not_found(query)
+    return found
+
+
+def mount_sources(
+    images: Iterable[tuple[Reference, Sequence[Descriptor]]], target: Reference
+) -> dict[Digest, list[str]]:
+    """Return blob → repositories of the target's registry that should have it. Pure.
+
+    Args:
+        images: names that came from or went to a registry, with the blobs of their images.
+    """
+    found: dict[Digest, list[str]] = {}
+    for reference, blobs in images:
+        if reference.domain != target.domain or reference.path == target.path:
+            continue
+        for blob in blobs:
+            paths = found.setdefault(blob.digest, [])
+            if reference.path not in paths and len(paths) < _MOUNT_SOURCES:
+                paths.append(reference.path)
+    return found
+
+
+def _check_platform(paths: Paths, entry: ImageEntry, platform: Platform | None) -> None:
+    if platform is None:
+        return
+    config = find_image(paths, entry.name or entry.digest).config
+    if config.platform not in acceptable(platform):
+        raise NotFound(
+            f"no such image: {entry.name} is for {config.platform}, not {platform}",
+            hint=f"`rootless pull --platform {platform}` brings it",
+            reference="no-such-image",
+        )
+
+
+async def _push_all(
+    paths: Paths, layout: ImageLayout, entries: list[ImageEntry], job: PushJob, progress: Progress
+) -> list[Pushed]:
+    blobs = await trio.to_thread.run_sync(_blobs, layout, entries)
+    pushed = []
+    try:
+        for entry in entries:
+            with explained(entry.name or job.query, disk=""):
+                pushed.append(await _push(paths, layout, entry, blobs, job, progress))
+    finally:
+        progress.close()
+    return pushed
+
+
+def _blobs(layout: ImageLayout, entries: list[ImageEntry]) -> list[tuple[Reference, Sequence[Descriptor]]]:
+    """Return the blobs of all images that share a registry with those that are pushed."""
+    domains = {entry.reference.domain for entry in entries if entry.reference}
+    found: list[tuple[Reference, Sequence[Descriptor]]] = []
+    for entry in layout.entries():
+        if entry.reference is None or not entry.repo_digest or entry.reference.domain not in domains:
+            continue
+        try:
+            manifest = layout.load_manifest(entry)
+        except LayersError:
+            continue  # damaged, and none of ours
+        found.append((entry.reference, (manifest.config, *manifest.layers)))
+    return found
+
+
+async def _push(
+    paths: Paths,
+    layout: ImageLayout,
+    entry: ImageEntry,
+    blobs: list[tuple[Reference, Sequence[Descriptor]]],
+    job: PushJob,
+    progress: Progress,
+) -> Pushed:
+    reference = entry.reference
+    assert reference is not None  # `choose_pushed` went by it
+    assert entry.name is not None
+    sources = mount_sources(blobs, reference)
+    destination: Destination = RegistryDestination(reference, job.settings, sources=sources)
+    if job.target:
+        destination = open_destination(job.target, job.settings)
+    mounted = destination.mounted if isinstance(destination, RegistryDestination) else set()
+    progress.begin(f"The push refers to repository [{job.target or reference.repository}]")
+    config = layout.load_manifest(entry).config.digest
+    source = LayoutSource(DirectoryFiles(paths.store), root=entry.descriptor, name=entry.name)
+    async with source, destination:
+        copied = await copy_image(
+            source,
+            destination,
+            platform=None,
+            parallel=PARALLEL_UPLOADS,
+            progress=_PushProgress(progress, hidden=config, mounted=mounted),
+        )
+    if not job.target:
+        layout.update_index(partial(_with_repo_digest, entry=entry, digest=copied.digest))
+    attributes = {"name": reference.familiar_repository}
+    events.record(paths, events.IMAGE, "push", id=reference.familiar, attributes=attributes)
+    return Pushed(name=destination.name, tag=reference.tag or "latest", descriptor=copied)
+
+
+def _with_repo_digest(index: ImageIndex, *, entry: ImageEntry, digest: Digest) -> ImageIndex:
+    """Note what the registry has under the name, unless the name has moved on here meanwhile."""
+    now = index.find_name(entry.name or "")
+    if now is None or now.digest != entry.digest or now.repo_digest == digest:
+        return index
+    annotations = {**now.annotations, REPO_DIGEST: str(digest)}
+    return index.with_tag(entry.name or "", now.descriptor.with_annotations(annotations))
+
+
+class _PushProgress(Progress):
+    """Tells a copy as a push: in Docker's words, and of layers alone."""
+
+    def __init__(self, inner: Progress, *, hidden: Digest, mounted: set[Digest]) -> None:
+        self._inner = inner
+        self._mounted = mounted
+        self._hidden = hidden.short
+
+    def add_layer(self, layer: str, size_bytes: int) -> None:
+        if layer != self._hidden:
+            self._inner.add_layer(layer, size_bytes)
+
+    def set_status(self, layer: str, status: str) -> None:
+        if layer == self._hidden:
+            return
+        word = _WORDS.get(status, status)
+        if word == LAYER_EXISTS and any(digest.short == layer for digest in self._mounted):
+            word = MOUNTED
+        self._inner.set_status(layer, word)
+
+    def advance(self, layer: str, count: int) -> None:
+        if layer != self._hidden:
+            self._inner.advance(layer, count)

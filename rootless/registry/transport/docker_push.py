@@ -1,0 +1,125 @@
+"""`docker://` as a destination: images pushed to a registry."""
+
+from __future__ import annotations
+
+from rootless.errors import ImageError, RegistryError
+from rootless.registry.challenge import repository_scope
+from rootless.registry.client import Body
+from rootless.registry.faults import NetworkFault
+from rootless.registry.session import manifest_path
+from rootless.registry.settings import MAX_ERROR_BODY_BYTES
+from rootless.registry.transport.endpoint import Endpoint
+from rootless.registry.transport.upload import Upload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+    from layers.digest import Digest
+    from layers.manifest import Descriptor
+    from layers.reference import Reference
+    from rootless.registry.settings import RegistrySettings
+    from rootless.registry.transport.base import Read
+
+
+class RegistryDestination:
+    """One image in a registry; see `transport.base.Destination`.
+
+    Attributes:
+        mounted: the blobs that the registry took from another repository of its own.
+    """
+
+    accepts: frozenset[str] | None = None
+
+    def __init__(
+        self,
+        reference: Reference,
+        settings: RegistrySettings,
+        *,
+        sources: Mapping[Digest, Sequence[str]] | None = None,
+    ) -> None:
+        """Set up.
+
+        Args:
+            sources: blob → paths of other repositories of this registry that have it, most likely ones first.
+        """
+        self.name = reference.canonical
+        self.mounted: set[Digest] = set()
+        self._reference = reference
+        self._sources = dict(sources or {})
+        self._refused: set[str] = set()
+        others = sorted({path for paths in self._sources.values() for path in paths} - {reference.path})
+        self._endpoint = Endpoint(
+            settings,
+            domain=reference.domain,
+            path=reference.path,
+            scopes=(
+                repository_scope(reference.path, "pull", "push"),
+                *(repository_scope(path, "pull") for path in others),
+            ),
+            on=self.name,
+            doing="push",
+        )
+        self._uploads: dict[Digest, Upload] = {}
+        self._chunk = 0
+
+    async def __aenter__(self) -> Self:
+        await self._endpoint.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._endpoint.__aexit__(*exc)
+
+    async def has_blob(self, descriptor: Descriptor) -> bool:
+        upload = Upload(self._endpoint, self._reference.path, descriptor)
+        if await upload.is_there():
+            return True
+        for source in self._sources.get(descriptor.digest, ()):
+            if source == self._reference.path or source in self._refused:
+                continue
+            if await upload.mount(source):
+                self.mounted.add(descriptor.digest)
+                return True
+            self._refused.add(source)  # each attempt may cost a token
+        self._uploads[descriptor.digest] = upload
+        return False
+
+    async def put_blob(self, descriptor: Descriptor, read: Read) -> None:
+        upload = self._uploads.pop(descriptor.digest, None)
+        upload = upload or Upload(self._endpoint, self._reference.path, descriptor)
+        upload.chunk = self._chunk
+        await upload.send(read)
+        self._chunk = upload.chunk  # what a proxy refused once it refuses again
+
+    async def put_manifest(self, data: bytes, descriptor: Descriptor, *, final: bool) -> None:
+        name: str = descriptor.digest
+        if final:
+            name = self._reference.digest or self._reference.tag or "latest"
+            if self._reference.digest and name != descriptor.digest:
+                raise ImageError(
+                    "cannot push: the image has another digest than the name",
+                    on=self.name,
+                    reference="digest",
+                )
+        url = await self._endpoint.url(manifest_path(self._reference.path, name))
+        headers = {"Content-Type": descriptor.media_type}
+        retry = self._endpoint.retry()
+        while True:
+            try:
+                async with self._endpoint.send("PUT", url, headers=headers, body=Body.of(data)) as reply:
+                    if reply.status not in (200, 201):
+                        raise await self._endpoint.error(reply, doing="push the manifest")
+                    self._check(reply.headers.get("docker-content-digest", ""), descriptor)
+                    await reply.read(MAX_ERROR_BODY_BYTES)
+                    return
+            except NetworkFault as fault:
+                await retry.again(fault)
+
+    def _check(self, kept: str, descriptor: Descriptor) -> None:
+        if kept and kept != descriptor.digest:
+            raise RegistryError(
+                f"cannot push the manifest: the registry changed it, to digest {kept[:80]}",
+                on=self.name,
+                reference="unexpected-answer",
+            )
