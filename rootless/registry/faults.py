@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 from rootless.errors import RegistryError, printable
+from rootless.registry.ratelimit import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,12 +129,7 @@ def _advice(answer: Answer, credentials: str) -> tuple[str | None, str]:
     if status == 413:
         return "the registry, or a proxy before it, takes nothing of this size", "registry"
     if status == 429:
-        limits = [
-            f"{name}: {printable(answer.headers[name][:80])}"
-            for name in ("retry-after", "ratelimit-limit", "ratelimit-remaining")
-            if name in answer.headers
-        ]
-        said = f" ({', '.join(limits)})" if limits else ""
+        said = f" ({limits})" if (limits := describe(answer.headers)) else ""
         return f"the registry limits requests{said}; wait, or log in for a higher limit", "rate-limit"
     if status >= 500:
         return "the registry is in trouble; try again later", "registry-unreachable"
