@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 
 from rootless.cli import output
-from rootless.cli.args import BOOL, Command, Option
+from rootless.cli.args import BOOL, INT, Command, Option
 from rootless.cli.login import TLS_VERIFY
 from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless._entry import GlobalOptions
+    from rootless.cli.args import Parsed
+    from rootless.engine.repack import Packing
 
 TABLE = Command(
     "push",
@@ -19,6 +21,14 @@ TABLE = Command(
     "Upload an image to a registry",
     options=(
         Option("--all-tags", "-a", kind=BOOL, help="Push all tags of the repository"),
+        Option(
+            "--compression",
+            choices=("gzip", "zstd"),
+            help="Compress the layers anew, which gives the image another digest",
+        ),
+        Option(
+            "--compression-level", kind=INT, help="Level of compression: 1 to 9 for gzip, 1 to 22 for zstd"
+        ),
         Option("--platform", help="Push only an image of this platform, for example linux/arm64"),
         Option("--quiet", "-q", kind=BOOL, help="Suppress the push output"),
         TLS_VERIFY,
@@ -47,9 +57,29 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         target=target,
         all_tags=parsed.flag("all-tags"),
         platform=wanted.platform,
+        packing=_packing(parsed),
         settings=wanted.settings,
     )
     quiet = parsed.flag("quiet")
     for pushed in push.push_blocking(find_paths(options.root), job, progress=make_progress(quiet=quiet)):
         output.write(f"{pushed.name if quiet else pushed.status_text}\n")
     return 0
+
+
+def _packing(parsed: Parsed) -> Packing | None:
+    """Return the wanted compression, None for as it is.
+
+    Raises:
+        UsageError: the level is none of that compression, or there is no compression beside it.
+    """
+    from rootless.engine.repack import Packing
+
+    compression, level = parsed.text("compression"), parsed.number("compression-level")
+    if not compression:
+        if level is not None:
+            raise UsageError("--compression-level needs --compression")
+        return None
+    most = 22 if compression == "zstd" else 9
+    if level is not None and not 1 <= level <= most:
+        raise UsageError(f"invalid compression level: {compression} takes 1 to {most}")
+    return Packing(compression, level)

@@ -1,4 +1,7 @@
-"""Push images of this store to registries, or to other places, bit for bit as they are here."""
+"""Push images of this store to registries, or to other places.
+
+They go bit for bit as they are here, unless the user wants another compression.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from layers.index import REPO_DIGEST
 from layers.platforms import acceptable
 from layers.reference import Reference
 from layers.store.directory import ImageLayout
-from rootless.engine import events, loop
+from rootless.engine import events, loop, records
 from rootless.engine.copying import copy_image
 from rootless.engine.explain import explained
 from rootless.engine.image_lookup import find_image, keep_images, not_found
 from rootless.engine.progress import COPIED, COPYING, EXISTS, LAYER_EXISTS, MOUNTED, PUSHED, PUSHING, Progress
+from rootless.engine.repack import repack
 from rootless.errors import ImageError, NotFound, UsageError
 from rootless.registry.transport.base import open_destination
 from rootless.registry.transport.docker_push import RegistryDestination
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from layers.digest import Digest
     from layers.index import ImageEntry, ImageIndex
     from layers.manifest import Descriptor, Platform
+    from rootless.engine.repack import Packing
     from rootless.paths import Paths
     from rootless.registry.settings import RegistrySettings
     from rootless.registry.transport.base import Destination
@@ -63,10 +68,11 @@ class PushJob:
         query: name of the image. target: where it goes, as `copy` takes it; "" is the registry of its name.
         all_tags: every tag of the repository that `query` names.
         platform: that the image must have, None for any.
+        packing: how its layers are to be compressed, None for as they are.
         settings: how to reach registries.
     """
 
-    __slots__ = ("all_tags", "platform", "query", "settings", "target")
+    __slots__ = ("all_tags", "packing", "platform", "query", "settings", "target")
 
     def __init__(
         self,
@@ -76,11 +82,13 @@ class PushJob:
         target: str = "",
         all_tags: bool = False,
         platform: Platform | None = None,
+        packing: Packing | None = None,
     ) -> None:
         self.query = query
         self.target = target
         self.all_tags = all_tags
         self.platform = platform
+        self.packing = packing
         self.settings = settings
 
 
@@ -94,11 +102,20 @@ def push_blocking(paths: Paths, job: PushJob, *, progress: Progress | None = Non
         RegistryError: the registry does not take it. What was pushed before has arrived.
     """
     layout = ImageLayout(paths.store, locks=paths.locks)
-    with keep_images(paths):
-        entries = choose_pushed(layout.entries(), job.query, all_tags=job.all_tags)
-        for entry in entries:
-            _check_platform(paths, entry, job.platform)
-        return loop.run(partial(_push_all, paths, layout, entries, job, progress or Progress()))
+    try:
+        with keep_images(paths):
+            entries = choose_pushed(layout.entries(), job.query, all_tags=job.all_tags)
+            for entry in entries:
+                _check_platform(paths, entry, job.platform)
+            return loop.run(partial(_push_all, paths, layout, entries, job, progress or Progress()))
+    finally:
+        if job.packing is not None:
+            _sweep(paths, layout)
+
+
+def _sweep(paths: Paths, layout: ImageLayout) -> None:
+    """Remove the layers that were compressed anew, unless an image has the same ones."""
+    layout.sweep(in_use=frozenset(container.spec.image_id for container in records.load_all(paths)))
 
 
 def choose_pushed(entries: Iterable[ImageEntry], query: str, *, all_tags: bool) -> list[ImageEntry]:
@@ -204,7 +221,10 @@ async def _push(
     mounted = destination.mounted if isinstance(destination, RegistryDestination) else set()
     progress.begin(f"The push refers to repository [{job.target or reference.repository}]")
     config = layout.load_manifest(entry).config.digest
-    source = LayoutSource(DirectoryFiles(paths.store), root=entry.descriptor, name=entry.name)
+    root = entry.descriptor
+    if job.packing is not None:
+        root = await repack(layout, root, job.packing)
+    source = LayoutSource(DirectoryFiles(paths.store), root=root, name=entry.name)
     async with source, destination:
         copied = await copy_image(
             source,

@@ -155,6 +155,40 @@ def test_image_of_another_platform_is_refused(fresh_product: Product, image: str
     assert "linux/s390x" in error
 
 
+def test_layers_are_compressed_anew_and_the_image_stays_the_same(
+    fresh_product: Product, image: str, layout: Layout
+) -> None:
+    blobs = fresh_product.store / "blobs/sha256"
+    before = sorted(path.name for path in blobs.iterdir())
+    lines = fresh_product.run("push", "--compression=zstd", "--compression-level=9", image).lines
+    manifest = json.loads(raw_manifest(image))
+    assert [layer["mediaType"].rpartition("+")[2] for layer in manifest["layers"]] == ["zstd", "zstd"]
+    assert manifest["config"] == json.loads(manifest_of(layout))["config"]
+    assert digest(raw_manifest(image)) in lines[-1]
+    assert sorted(path.name for path in blobs.iterdir()) == before  # what was made for it is gone
+    again = image.replace("/push-", "/again/push-")
+    fresh_product.run("tag", image, again)
+    fresh_product.run("push", "--compression=zstd", "--compression-level=9", again)
+    assert raw_manifest(again) == raw_manifest(image)
+    ids = fresh_product.run("images", "-q", "--no-trunc").lines
+    fresh_product.run("rmi", "-f", *set(ids))
+    fresh_product.run("pull", image)
+    assert set(fresh_product.run("images", "-q", "--no-trunc").lines) == set(ids)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--compression=xz",),
+        ("--compression=gzip", "--compression-level=10"),
+        ("--compression=zstd", "--compression-level=0"),
+        ("--compression-level=3",),
+    ],
+)
+def test_compression_that_there_is_none_of_is_refused(product: Product, words: tuple[str, ...]) -> None:
+    assert "compression" in product.fail(125, "push", *words, "nothing:1").err
+
+
 def test_image_goes_to_another_place(
     fresh_product: Product, image: str, layout: Layout, tmp_path: Path
 ) -> None:
@@ -214,6 +248,8 @@ def test_decayed_layer_is_found_and_nothing_gets_the_name(
         fresh_product.run("tag", image, name)
         error = fresh_product.fail(1, "push", name).err
         assert layer[7:19] in error
+        repacked = fresh_product.fail(1, "push", "--compression=zstd", name).err
+        assert layer[7:19] in repacked
         assert server.manifests == {}
         assert layer not in server.blobs
 
