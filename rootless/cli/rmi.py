@@ -29,6 +29,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     """Remove the images; print what was untied and what was deleted."""
     parsed = TABLE.parse(argv)
     paths = find_paths(options.root)
+    paths.ensure()
     removal = store.ImageRemoval(paths, force=parsed.flag("force"))
 
     def remove(query: str) -> None:

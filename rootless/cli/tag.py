@@ -23,5 +23,7 @@ TABLE = Command(
 def main(argv: list[str], options: GlobalOptions) -> int:
     """Give the name; prints nothing, as Docker."""
     source, target = TABLE.parse(argv).positionals
-    image_names.tag(find_paths(options.root), source, target)
+    paths = find_paths(options.root)
+    paths.ensure()
+    image_names.tag(paths, source, target)
     return 0

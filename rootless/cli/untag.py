@@ -22,5 +22,7 @@ TABLE = Command(
 def main(argv: list[str], options: GlobalOptions) -> int:
     """Take the names away; prints nothing, as podman."""
     image, *names = TABLE.parse(argv).positionals
-    image_names.untag(find_paths(options.root), image, names)
+    paths = find_paths(options.root)
+    paths.ensure()
+    image_names.untag(paths, image, names)
     return 0

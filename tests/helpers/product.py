@@ -173,6 +173,12 @@ def make_product(base: Path, **options: Any) -> Product:
     return product
 
 
+def copy_store(source: Product, target: Product) -> None:
+    """Give a product without a store a copy of another's, whose files all belong to this user."""
+    target.store.parent.mkdir(mode=0o700, parents=True)
+    shutil.copytree(source.store, target.store, symlinks=True)
+
+
 class Terminal:
     """A program on a pseudo-terminal, and we are its user."""
 

@@ -82,11 +82,12 @@ def test_same_changes_make_the_same_layer(product: Product, base: str) -> None:
     for name in ("one", "two"):
         script = "echo x >/f; ln /f /g; rm /etc/gone; touch -d @1 /f /etc; exit 3"
         product.attempt("run", "--network=none", f"--name={name}", base, "sh", "-c", script)
-    first, again, second = (product.run("commit", name).out.strip() for name in ("one", "one", "two"))
-    assert first != again, "the images differ by their time"
-    assert layers(product, first) == layers(product, again) == layers(product, second)
-    assert product.run("images", "-q", "--no-trunc", "--filter=dangling=true").lines.count(first) == 1
-    product.run("rmi", first, again, second)
+    first, second = (product.run("commit", name).out.strip() for name in ("one", "two"))
+    assert first != second, "the images differ by their time"
+    assert layers(product, first) == layers(product, second)
+    assert first in product.run("images", "-q", "--no-trunc", "--filter=dangling=true").lines
+    product.remove_containers()
+    product.run("rmi", first, second)
 
 
 def test_nothing_changed_adds_no_layer(product: Product, base: str) -> None:

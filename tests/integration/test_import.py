@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import json
 import lzma
 import os
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
@@ -57,11 +57,9 @@ def test_archive_is_imported_however_it_is_compressed(
     product: Product, archive: bytes, imported: Callable[..., str], compression: str
 ) -> None:
     image = imported(COMPRESSIONS[compression](archive), "import/it:1")
-    assert product.run(*QUICK, "import/it:1", "cat", "/hello").out == "from the archive\n"
-    (shown,) = json.loads(product.run("image", "inspect", image).out)
-    plain = subprocess.run(["sha256sum"], input=archive, capture_output=True, check=True).stdout.split()[0]
-    assert shown["RootFS"]["Layers"] == [f"sha256:{plain.decode()}"]
-    assert shown["RepoTags"] == ["import/it:1"]
+    (shown,) = json.loads(product.run("image", "inspect", "import/it:1").out)
+    assert shown["Id"] == image
+    assert shown["RootFS"]["Layers"] == ["sha256:" + hashlib.sha256(archive).hexdigest()]
 
 
 def test_changes_message_and_platform_are_those_asked_for(
@@ -104,23 +102,27 @@ def test_exported_container_comes_back(product: Product, busybox: str, imported:
         (b"", "no bytes"),
         (b"garbage\n", "cut off"),
         (gzip.compress(b"x" * 100_000)[:-20], "cut off"),
-        (Layer().file("../escape", b"x").bytes(), "escape"),
-        (Layer().symlink("out", "/etc").file("out/x", b"x").bytes(), "out"),
     ],
-    ids=["nothing", "garbage", "truncated", "dots", "link"],
+    ids=["nothing", "garbage", "truncated"],
 )
 def test_what_is_no_good_archive_leaves_nothing(product: Product, data: bytes, problem: str) -> None:
-    before = product.run("images", "-aq").lines
+    listed = (product.store / "index.json").read_bytes()
     blobs = set(os.listdir(product.store / "blobs/sha256"))
-    attempt = product.attempt("import", "-", "import/bad", input=data)
-    if attempt.code == 0:  # what a link leads to stays inside of the image
-        assert product.run("rmi", "import/bad").out
-    else:
-        assert problem in attempt.err
-        assert "Traceback" not in attempt.err
-    assert product.run("images", "-aq").lines == before
+    failed = product.fail(1, "import", "-", "import/bad", input=data)
+    assert problem in failed.err
+    assert "Traceback" not in failed.err
+    assert (product.store / "index.json").read_bytes() == listed
     assert set(os.listdir(product.store / "blobs/sha256")) <= blobs
     assert list((product.store / "ingest").glob("*.tmp")) == []
+
+
+def test_hostile_archive_stays_in_its_tree(product: Product, tmp_path: Path) -> None:
+    """Hazard: names with dots, and names below a link of the archive's own."""
+    layer = Layer().file("../escape", b"x").symlink("out", str(tmp_path)).file("out/escape", b"x")
+    product.run("import", "-", "import/hostile", input=layer.bytes())
+    assert list(product.store.glob("snapshots/*/escape")) == []
+    assert list(tmp_path.iterdir()) == []
+    product.run("rmi", "import/hostile")
 
 
 def test_archive_is_fetched_from_a_url(product: Product, archive: bytes) -> None:
