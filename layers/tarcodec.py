@@ -92,7 +92,7 @@ class TarReader:
         long_name = long_link = b""
         extended = False
         while True:
-            self._skip(self.left + self._padding)
+            self._skip(self.left + self._padding, spare=self._padding)
             self.left = self._padding = 0
             block = self._read_header()
             if block is None:
@@ -203,7 +203,11 @@ class TarReader:
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _skip(self, size: int) -> None:
+    def _skip(self, size: int, *, spare: int = 0) -> None:
+        """Pass over bytes; the last `spare` ones may be missing at the end of the stream.
+
+        So may the padding of the last member: umoci and others leave it out, and Go does not miss it.
+        """
         while size:
             at_hand = len(self._chunk) - self._position
             if size <= at_hand:
@@ -211,6 +215,8 @@ class TarReader:
                 return
             size -= at_hand
             if not self._advance():
+                if size <= spare:
+                    return
                 raise _truncated()
 
     def _advance(self) -> bool:

@@ -108,9 +108,9 @@ class _FileReader(TarReader):
             self._end += len(data)
             yield data
 
-    def _skip(self, size: int) -> None:
+    def _skip(self, size: int, *, spare: int = 0) -> None:
         target = self.offset + size
-        if target > self._size:
+        if target - spare > self._size:
             raise InvalidLayer("cannot read archive: it is cut off")
         if target <= self._end:
             self._position += size

@@ -18,6 +18,7 @@ from tests.helpers.product import QUICK, REPOSITORY
 
 if TYPE_CHECKING:
     from tests.helpers.product import Product
+    from tests.helpers.registry import Registry
 
 OTHER = "s390x"
 
@@ -46,11 +47,14 @@ def blobs(layout: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (layout / "blobs/sha256").iterdir()}
 
 
-def test_every_place_keeps_every_bit(product: Product, layout: Layout, tmp_path: Path) -> None:
+def test_every_place_keeps_every_bit(
+    product: Product, registry: Registry, layout: Layout, tmp_path: Path
+) -> None:
     root = root_of(layout.path, "both")
     places = [
         f"oci:{layout.path}:both",
         f"dir:{tmp_path}/directory",
+        f"docker://{registry.address}/copied:both",
         f"oci-archive:{tmp_path}/archive.tar:localhost/x:1",
         f"oci:{tmp_path}/end:name",
     ]

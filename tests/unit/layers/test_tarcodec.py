@@ -329,6 +329,13 @@ def test_sparse_map_that_does_not_fit_its_file_is_refused(table: bytes) -> None:
         read_members(content)
 
 
+@pytest.mark.parametrize("left", [0, 1, 23])
+def test_padding_of_the_last_member_may_be_missing(left: int) -> None:
+    """As umoci's `insert` writes a layer; Go's archive/tar reads it."""
+    ((_, data),) = read_members(header(size=b"1750") + b"d" * 1000 + bytes(left))
+    assert data == b"d" * 1000
+
+
 def test_sparse_map_cut_off_in_the_data_is_refused() -> None:
     content = pax(b"GNU.sparse.major=1", b"GNU.sparse.minor=0", b"GNU.sparse.realsize=9")
     content += header(size=b"1000") + padded(b"999\n1\n") + END
