@@ -187,18 +187,6 @@ def test_place_that_cannot_be_written_is_told(fresh_product: Product, registry: 
     assert str(sealed(fresh_product)) in error
 
 
-def test_logins_at_once_are_all_kept(fresh_product: Product, registry: Registry) -> None:
-    with HostileRegistry() as other, HostileRegistry() as third:
-        addresses = [registry.address, other.address, third.address]
-        words = ("login", "-u", "jo", "-p", "word")
-        running = [fresh_product.start(*words, address) for address in addresses]
-        assert [process.wait(30) for process in running] == [0, 0, 0]
-        for process in running:
-            process.communicate()
-    for address in addresses:
-        assert fresh_product.run("login", "--get-login", address).out == "jo\n"
-
-
 def test_credential_helper_keeps_the_login(fresh_product: Product, registry: Registry) -> None:
     install_helper(fresh_product)
     config = write_docker_config(fresh_product, credsStore="box")

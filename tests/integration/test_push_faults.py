@@ -293,9 +293,12 @@ async def test_upload_elsewhere_that_asks_who_we_are_gets_nothing(
     server: UploadRegistry, tmp_path: Path
 ) -> None:
     with UploadRegistry() as thief:
-        thief.faults.append(lambda _: Reply(401, headers={"WWW-Authenticate": 'Basic realm="box"'}))
+        realm = f'Bearer realm="http://{thief.address}/token",service="box"'
+        thief.faults.append(lambda _: Reply(401, headers={"WWW-Authenticate": realm}))
+        thief.on("/token", lambda _: Reply(200, b'{"token":"good"}'))
         server.base = f"http://{thief.address}"
         await refused(push_blob(server, home=log_in(tmp_path / "home", server)), match="401")
+        assert thief.requests
         assert all("authorization" not in request.headers for request in thief.requests)
 
 
