@@ -6,9 +6,11 @@ Order of what becomes visible, as in a pull: blobs, then snapshots, then the nam
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from layers import jsontext, media
 from layers.config import config_bytes
+from layers.errors import LayersError
 from layers.manifest import Descriptor
 from layers.newlayer import COMPRESSION, NewLayer
 from layers.store.directory import ImageLayout
@@ -67,7 +69,8 @@ class Workshop:
         self._lock.release()
         if kind is not None:
             specs = [container.spec for container in records.load_all(self._paths)]
-            self.layout.sweep(in_use=frozenset(spec.image_id for spec in specs))
+            with suppress(LayersError, OSError):  # why it failed is what the user must hear
+                self.layout.sweep(in_use=frozenset(spec.image_id for spec in specs))
 
     def add_layer(self, fill: Callable[[Callable[[bytes], None]], None], *, manifest_type: str) -> Layer:
         """Store a layer.

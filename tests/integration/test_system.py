@@ -177,9 +177,13 @@ def test_leftovers_are_told_and_swept(store: Product) -> None:
 
 def test_damaged_list_of_images_is_told_and_nothing_is_swept(store: Product) -> None:
     blobs = sorted((store.store / "blobs/sha256").iterdir())
+    store.run("rm", store.run("create", "localhost/base:1").out.strip())
+    (store.store / "containers" / (".gone-" + "1" * 64)).mkdir()
     (store.store / "index.json").write_text("{")
     for words in ((), ("--repair",)):
-        assert "the list of images: " in store.fail(1, "system", "check", *words).out
+        told = store.fail(1, "system", "check", *words)
+        assert "the list of images: " in told.out
+        assert told.err == ""
     assert sorted((store.store / "blobs/sha256").iterdir()) == blobs
 
 
