@@ -138,13 +138,34 @@ def has_layers(paths: Paths, image: LocalImage) -> bool:
 
 
 def iter_images(paths: Paths) -> Iterator[LocalImage]:
-    """Iterate over all images, one item per name, in no special order; damaged ones are passed over."""
+    """Iterate over all images, one item per name, in no special order; damaged ones are passed over.
+
+    A further manifest of an image, one that has lost its name, is no image of its own (`shadows`).
+    """
+    found = _load_all(paths)
+    hidden = _shadows(found)
+    yield from (image for image in found if image not in hidden)
+
+
+def shadows(paths: Paths) -> list[LocalImage]:
+    """Return the manifests without a name whose image has one under another manifest."""
+    return _shadows(_load_all(paths))
+
+
+def _load_all(paths: Paths) -> list[LocalImage]:
     layout = ImageLayout(paths.store, locks=paths.locks)
+    found = []
     for entry in layout.entries():
         try:
-            yield LocalImage(layout.load_image(entry))
+            found.append(LocalImage(layout.load_image(entry)))
         except LayersError:
             continue  # another tool's artifact, or a damaged image: `rmi` by digest can still remove it
+    return found
+
+
+def _shadows(images: list[LocalImage]) -> list[LocalImage]:
+    named = {image.image_id for image in images if image.name}
+    return [image for image in images if not image.name and image.image_id in named]
 
 
 def plain_sizes(entry: ImageEntry, count: int) -> list[int]:

@@ -11,7 +11,7 @@ import os
 from layers.errors import AmbiguousImage, ImageNotFound
 from layers.store.directory import ImageLayout
 from rootless.engine import events, records
-from rootless.engine.image_lookup import iter_images, not_found
+from rootless.engine.image_lookup import iter_images, not_found, shadows
 from rootless.errors import NotFound, StateConflict
 
 TYPE_CHECKING = False
@@ -124,6 +124,8 @@ def free_space_of_images(
     if not lock.try_acquire():
         return 0
     try:
+        for image in shadows(paths):
+            layout.remove(image.entry.digest)
         specs = [container.spec for container in records.load_all(paths)]
         freed = layout.collect(in_use=frozenset(spec.image_id for spec in specs)).freed_bytes
         hidden = [
