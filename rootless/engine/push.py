@@ -5,6 +5,7 @@ They go bit for bit as they are here, unless the user wants another compression.
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import trio  # noqa: TID253  like the engine's pull side, never on the launch path
@@ -215,7 +216,8 @@ async def _push(
     assert reference is not None  # `choose_pushed` went by it
     assert entry.name is not None
     sources = mount_sources(blobs, reference)
-    destination: Destination = RegistryDestination(reference, job.settings, sources=sources)
+    notes = os.path.join(paths.store_run, "uploads")
+    destination: Destination = RegistryDestination(reference, job.settings, sources=sources, notes=notes)
     if job.target:
         destination = open_destination(job.target, job.settings)
     mounted = destination.mounted if isinstance(destination, RegistryDestination) else set()

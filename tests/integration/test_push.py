@@ -254,16 +254,17 @@ def test_decayed_layer_is_found_and_nothing_gets_the_name(
         assert layer not in server.blobs
 
 
-def test_cut_push_resumes_and_the_next_push_sends_nothing_twice(
-    fresh_product: Product, image: str, layout: Layout
-) -> None:
+def test_killed_push_is_resumed_by_the_next(fresh_product: Product, image: str, layout: Layout) -> None:
     with UploadRegistry() as server:
         name = f"{server.address}/box:1"
         fresh_product.run("tag", image, name)
         limits = [100]
         server.body_limit = lambda method, path: limits.pop() if limits and "/uploads/" in path else 1 << 40
-        fresh_product.run("push", name)
-        assert server.received == sum(map(len, server.blobs.values()))
+        server.faults.append(lambda request: process.kill() if request.cut else None)
+        process = fresh_product.start("push", name)
+        process.communicate(timeout=20)
+        assert process.returncode == -9
+        assert server.manifests == {}
         fresh_product.run("push", name)
         assert server.received == sum(map(len, server.blobs.values()))
         assert server.manifests["1"] == manifest_of(layout)

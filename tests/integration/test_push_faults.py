@@ -145,6 +145,38 @@ async def test_registry_that_forgot_the_upload_gets_it_anew(server: UploadRegist
     assert len(server.asked("POST", "/uploads/")) == 2
 
 
+async def test_next_push_goes_on_where_one_that_failed_was_cut(
+    server: UploadRegistry, tmp_path: Path
+) -> None:
+    cut_after(server, 2_000_000)
+    down = [False]
+    server.faults.append(lambda _: Reply(503) if down[0] else None)
+    server.faults.append(lambda r: down.__setitem__(0, True) if r.cut else None)
+    notes = str(tmp_path / "notes")
+    await refused(push_blob(server, notes=notes), match="503")
+    (note,) = (tmp_path / "notes").iterdir()
+    assert note.stat().st_mode & 0o777 == 0o600
+    down[0] = False
+    server.faults.pop()
+    await push_blob(server, notes=notes)
+    assert list(server.blobs.values()) == [BLOB]
+    assert server.received == len(BLOB)
+    assert list((tmp_path / "notes").iterdir()) == []
+
+
+async def test_upload_that_is_gone_by_the_next_push_starts_anew(
+    server: UploadRegistry, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    fault = once(*[error(403, "DENIED")] * 9)
+    server.faults.append(fault)
+    await refused(push_blob(server, notes=str(tmp_path / "notes")), match="403")
+    server.faults.remove(fault)
+    server.uploads.clear()
+    await push_blob(server, notes=str(tmp_path / "notes"))
+    assert list(server.blobs.values()) == [BLOB]
+
+
 async def test_lost_answer_is_not_a_lost_upload(server: UploadRegistry) -> None:
     def lose(request: Request) -> Reply | None:
         if request.method == "PUT" and "/uploads/" in request.path and not server.blobs:

@@ -10,6 +10,7 @@ from rootless.registry.session import manifest_path
 from rootless.registry.settings import MAX_ERROR_BODY_BYTES
 from rootless.registry.transport.endpoint import Endpoint
 from rootless.registry.transport.upload import Upload
+from rootless.registry.transport.upload_note import UploadNote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ class RegistryDestination:
         settings: RegistrySettings,
         *,
         sources: Mapping[Digest, Sequence[str]] | None = None,
+        notes: str = "",
     ) -> None:
         """Set up.
 
         Args:
+            notes: directory that remembers uploads which do not get to their end, "" for none.
             sources: blob → paths of other repositories of this registry that have it, most likely ones first.
         """
         self.name = reference.canonical
@@ -62,6 +65,7 @@ class RegistryDestination:
             doing="push",
         )
         self._uploads: dict[Digest, Upload] = {}
+        self._notes = notes
         self._chunk = 0
 
     async def __aenter__(self) -> Self:
@@ -72,7 +76,7 @@ class RegistryDestination:
         await self._endpoint.__aexit__(*exc)
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
-        upload = Upload(self._endpoint, self._reference.path, descriptor)
+        upload = self._upload(descriptor)
         if await upload.is_there():
             return True
         for source in self._sources.get(descriptor.digest, ()):
@@ -86,11 +90,14 @@ class RegistryDestination:
         return False
 
     async def put_blob(self, descriptor: Descriptor, read: Read) -> None:
-        upload = self._uploads.pop(descriptor.digest, None)
-        upload = upload or Upload(self._endpoint, self._reference.path, descriptor)
+        upload = self._uploads.pop(descriptor.digest, None) or self._upload(descriptor)
         upload.chunk = self._chunk
         await upload.send(read)
         self._chunk = upload.chunk  # what a proxy refused once it refuses again
+
+    def _upload(self, descriptor: Descriptor) -> Upload:
+        note = UploadNote(self._notes, f"{self._reference.repository}@{descriptor.digest}")
+        return Upload(self._endpoint, self._reference.path, descriptor, note=note)
 
     async def put_manifest(self, data: bytes, descriptor: Descriptor, *, final: bool) -> None:
         name: str = descriptor.digest

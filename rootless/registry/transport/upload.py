@@ -1,8 +1,8 @@
 """One blob on its way into a registry: by one request if all goes well, by as many as it takes if not.
 
 The whole blob goes with the request that ends the upload. After a cut the registry is asked how much has
-arrived, and gets the rest; one that cannot tell, or has given the upload up, gets it anew. Where a proxy
-refuses so large a request the blob goes in chunks.
+arrived, and gets the rest; one that cannot tell, or has given the upload up, gets it anew. So does the next
+push after one that failed. Where a proxy refuses so large a request the blob goes in chunks.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rootless.registry.client import Reply
     from rootless.registry.transport.base import Read
     from rootless.registry.transport.endpoint import Endpoint
+    from rootless.registry.transport.upload_note import UploadNote
 
 
 _PROGRESS_BYTES = 1 << 20
@@ -47,8 +48,15 @@ class Upload:
         chunk: most bytes in one request, 0 for any number.
     """
 
-    def __init__(self, endpoint: Endpoint, path: str, descriptor: Descriptor, *, chunk: int = 0) -> None:
-        self.chunk = chunk
+    def __init__(self, endpoint: Endpoint, path: str, descriptor: Descriptor, *, note: UploadNote) -> None:
+        """Set up.
+
+        Args:
+            path: of the repository.
+            note: entered by `send`.
+        """
+        self.chunk = 0
+        self._note = note
         self._endpoint = endpoint
         self._path = path
         self._descriptor = descriptor
@@ -93,20 +101,33 @@ class Upload:
             RegistryError: the registry does not take it. What `read` raises comes through as it is.
         """
         retry, reached = self._endpoint.retry(), 0
-        async with aclosing(_Reader(read)) as reader:
-            while True:
-                try:
-                    if self._unsure and await self._look():
+        with self._note:
+            await self._remember()
+            async with aclosing(_Reader(read)) as reader:
+                while True:
+                    try:
+                        if self._unsure and await self._look():
+                            return
+                        await self._send_rest(reader)
                         return
-                    await self._send_rest(reader)
-                    return
-                except NetworkFault as fault:
-                    if reader.failure is not None:
-                        raise reader.failure from fault
-                    if self._offset >= reached + _PROGRESS_BYTES:
-                        retry.attempts, reached = 0, self._offset
-                    self._unsure = True
-                    await retry.again(fault)
+                    except NetworkFault as fault:
+                        if reader.failure is not None:
+                            raise reader.failure from fault
+                        if self._offset >= reached + _PROGRESS_BYTES:
+                            retry.attempts, reached = 0, self._offset
+                        self._unsure = True
+                        await retry.again(fault)
+
+    async def _remember(self) -> None:
+        """Go on with what an earlier push left, unless this one has an upload already."""
+        if self._location:
+            self._note.write(self._location)
+        elif left := self._note.read():
+            try:
+                self._location = await self._endpoint.follow(left, asked=await self._endpoint.url("/"))
+                self._unsure = True
+            except RegistryError:
+                return  # no address that could be ours
 
     async def _look(self) -> bool:
         """Find out what has arrived before the connection broke; True when that is all."""
@@ -120,7 +141,7 @@ class Upload:
                     if known and "location" in reply.headers:
                         await self._note_location(reply, location)
         if not known:
-            self._location = ""
+            self._place("")
         self._offset, self._unsure = known, False
         return False
 
@@ -159,7 +180,12 @@ class Upload:
     async def _note_location(self, reply: Reply, asked: str) -> None:
         location = reply.headers.get("location", "")
         root = await self._endpoint.url("/")
-        self._location = await self._endpoint.follow(urljoin(asked, location) if location else "", asked=root)
+        target = urljoin(asked, location) if location else ""
+        self._place(await self._endpoint.follow(target, asked=root))
+
+    def _place(self, location: str) -> None:
+        self._location = location
+        self._note.write(location)
 
     def _refused(self, answer: Answer, count: int) -> None:
         """Raise the error for a refusal, or turn to smaller chunks and a further try."""
@@ -168,7 +194,7 @@ class Upload:
             return
         error = self._endpoint.judge(answer, doing=self._doing)
         if is_lost(answer):
-            self._location = ""
+            self._place("")
             raise NetworkFault(error.message, on=error.on, hint=error.hint, reference="upload-lost")
         raise error
 
