@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import json
+import lzma
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
+from backports import zstd
 
 from layers.errors import ImageNotFound, LayersError
 from layers.index import REF_NAME, ImageEntry
@@ -17,7 +23,7 @@ from rootless.registry.transport.base import open_destination, open_source
 from rootless.registry.transport.files import ArchiveFiles
 from tests.helpers.archives import DockerArchive
 from tests.helpers.blobs import describe
-from tests.helpers.images import Layer
+from tests.helpers.images import Layer, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +113,45 @@ async def read_whole(path: Path, target: Path) -> list[list[str]]:
 async def test_good_archive_is_read_whole(tmp_path: Path) -> None:
     (tmp_path / "archive").write_bytes(good().bytes())
     assert await read_whole(tmp_path / "archive", tmp_path / "out") == [["docker.io/library/hostile:1"]]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
+@pytest.mark.parametrize("from_pipe", [False, True])
+async def test_compressed_archive_is_read_whole(
+    tmp_path: Path, compress: Callable[[bytes], bytes], from_pipe: bool
+) -> None:
+    path = tmp_path / "archive"
+    data = compress(good().bytes())
+    if not from_pipe:
+        path.write_bytes(data)
+        assert len(await read_whole(path, tmp_path / "out")) == 1
+        return
+    os.mkfifo(path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, path.write_bytes, data)
+        assert len(await read_whole(path, tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+async def test_layers_that_a_builder_compressed_are_taken_as_they_are(
+    tmp_path: Path, compression: str
+) -> None:
+    archive = DockerArchive()
+    archive.image([Layer().file("hello", b"h" * 3000)], tags=["built:1"], compression=compression)
+    (tmp_path / "archive").write_bytes(archive.bytes())
+    await read_whole(tmp_path / "archive", tmp_path / "out")
+    (layer,) = json.loads((tmp_path / "out/manifest.json").read_text())["layers"]
+    assert layer["mediaType"].endswith("+" + compression)
+
+
+async def test_layer_behind_a_link_of_an_old_archive_is_found(tmp_path: Path) -> None:
+    layer = Layer().file("old", b"o").bytes()
+    archive = DockerArchive()
+    archive.tar.directory("0").file("0/layer.tar", layer).symlink("1/layer.tar", "../0/layer.tar")
+    archive.image([layer], tags=["old:1"], Layers=["1/layer.tar"])
+    (tmp_path / "archive").write_bytes(archive.bytes())
+    await read_whole(tmp_path / "archive", tmp_path / "out")
+    assert (tmp_path / "out" / digest(layer).removeprefix("sha256:")).read_bytes() == layer
 
 
 @pytest.mark.parametrize("case", HOSTILE)
