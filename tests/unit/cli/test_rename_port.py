@@ -81,7 +81,7 @@ def test_name_that_is_taken_is_refused(store, web):
     with pytest.raises(StateConflict, match=f"already in use by container {other.spec.id[:12]}"):
         rename.main(["web", "other"], store.options)
     assert records.find(store.paths, "web").spec.id == web.spec.id
-    with pytest.raises(UsageError, match="the new name is the present one"):
+    with pytest.raises(StateConflict, match="that is its name already"):
         rename.main(["web", "web"], store.options)
 
 

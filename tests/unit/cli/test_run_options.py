@@ -331,7 +331,7 @@ def test_limits_umask_and_sizes():
     assert spec("--shm-size", "0", "i").shm_size_bytes == 64 << 20
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "-x", "x\n", "", "x"])
+@pytest.mark.parametrize("name", ["../x", "a/b", "-x", "x\n", "x"])
 def test_hostile_container_name_is_refused(name):
     assert "cannot use the name" in complaint(f"--name={name}", "i")
 
