@@ -35,7 +35,7 @@ from layers.store.files import create_file, keep_reserve, remove_if_there, repla
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from layers.gc import Swept
     from layers.index import ImageEntry
@@ -281,12 +281,18 @@ class ImageLayout(ImageStore):
         freed = sum(unneeded[digest] for digest in deleted) + self._sweep_ingest(partial_age_s)
         return gc.Swept(deleted=deleted, freed_bytes=freed)
 
-    def unneeded(self, *, in_use: Collection[str]) -> dict[Digest, int]:
-        """Return the blobs that no image and no container needs, with their sizes."""
+    def unneeded(
+        self, *, in_use: Collection[str], images: Iterable[ImageEntry] | None = None
+    ) -> dict[Digest, int]:
+        """Return the blobs that no image and no container needs, with their sizes.
+
+        Args:
+            images: those that count, None for all.
+        """
         from layers import gc  # parses every manifest; ring 2
 
         present = dict(self.blobs())
-        roots = [entry.descriptor for entry in self.entries()]
+        roots = [entry.descriptor for entry in (self.entries() if images is None else images)]
         doomed = gc.garbage(roots, present, in_use=in_use, read=self._read_if_good)
         return {digest: present[digest] for digest in doomed}
 

@@ -81,18 +81,17 @@ class DiskUsage:
         chains = {
             c.removeprefix("sha256:") for container, _ in self.containers for c in container.spec.layers
         }
-        blobs = dict(ImageLayout(self._paths.store, locks=self._paths.locks).blobs())
-        used_blobs: set[str] = set()
-        for item in self.images:
-            if item.image.image_id in used_ids:
-                manifest = item.image.manifest
-                used_blobs |= {item.image.entry.digest, manifest.config.digest}
-                used_blobs |= {layer.digest for layer in manifest.layers}
-        size = sum(blobs.values()) + sum(self._trees.values())
-        kept = sum(bytes_ for digest, bytes_ in blobs.items() if digest in used_blobs)
-        kept += sum(bytes_ for tree, bytes_ in self._trees.items() if os.path.basename(tree) in chains)
+        layout = ImageLayout(self._paths.store, locks=self._paths.locks)
+        used = [item.image.entry for item in self.images if item.image.image_id in used_ids]
+        free = sum(layout.unneeded(in_use=used_ids, images=used).values())
+        free += sum(size for tree, size in self._trees.items() if os.path.basename(tree) not in chains)
         ids = {item.image.image_id for item in self.images}
-        return Share(total=len(ids), active=len(ids & used_ids), size_bytes=size, free_bytes=size - kept)
+        return Share(
+            total=len(ids),
+            active=len(ids & used_ids),
+            size_bytes=sum(size for _, size in layout.blobs()) + sum(self._trees.values()),
+            free_bytes=free,
+        )
 
     def container_share(self) -> Share:
         return _share(

@@ -66,6 +66,17 @@ def test_disk_usage_tells_what_is_used_and_what_is_not(store: Product) -> None:
     assert "Containers space usage:" in store.run("system", "df", "-v").out
 
 
+def test_image_that_lost_its_name_is_used_while_its_container_is_there(store: Product) -> None:
+    store.run("rmi", "localhost/base:1")
+    store.run("create", "--name=user", "localhost/more:1")
+    store.run("rmi", "-f", "localhost/more:1")
+    total, active, size, free = shares(store)["Images"]
+    assert (total, active, free) == ("0", "0", "0B (0%)")
+    assert size != "0B"
+    store.run("rm", "user")
+    assert shares(store)["Images"] == ["0", "0", size, f"{size} (100%)"]
+
+
 def test_prune_takes_what_nobody_uses(store: Product) -> None:
     container = store.run("create", "-v", "/data", "localhost/more:1").out.strip()
     store.run("volume", "create", "named")
