@@ -16,7 +16,7 @@ TABLE = Command(
     "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
     "Create a new image from a container's changes",
     options=(
-        Option("--author", "-a", help='Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")'),
+        Option("--author", "-a", help='Author, for the history: "Ann Example <ann@example.com>"'),
         Option("--change", "-c", kind=LIST, help="Apply Dockerfile instruction to the created image"),
         Option("--message", "-m", help="Commit message"),
         Option("--pause", "-p", kind=BOOL, default=True, help="Pause container during commit"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from layers.digest import Digest
 from layers.errors import LayersError
@@ -10,7 +10,7 @@ from layers.index import ImageEntry
 from rootless.engine import describe, events, freezer, new_image, records
 from rootless.engine.archive import Archivist
 from rootless.engine.new_image import Layer, Workshop
-from rootless.errors import ImageError
+from rootless.errors import ImageError, NotFound, StateConflict
 from rootless.model import lifecycle
 from rootless.model.instructions import apply_changes
 
@@ -180,7 +180,8 @@ def _paused(paths: Paths, container: Container) -> Iterator[None]:
     try:
         yield
     finally:
-        freezer.unpause(paths, records.load(paths, container.spec.id))
+        with suppress(NotFound, StateConflict):  # it was killed meanwhile
+            freezer.unpause(paths, records.load(paths, container.spec.id))
 
 
 @contextmanager
