@@ -206,7 +206,7 @@ def test_program_behind_pid_1_cannot_be_overwritten(product: Product, busybox: s
     product.run("version")
 
 
-@pytest.mark.parametrize("name", ["../escape", "a/b", "-dash", "a\nb", ".", "..", "a b", "", "x" * 300, "é"])
+@pytest.mark.parametrize("name", ["../escape", "a/b", "-dash", "a\nb", ".", "..", "a b", "x" * 300, "é"])
 def test_hostile_container_names_are_refused(product: Product, busybox: str, name: str) -> None:
     result = product.fail(125, *QUICK, f"--name={name}", busybox, "true")
     assert "\n" not in name or name not in result.err
