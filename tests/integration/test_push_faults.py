@@ -131,8 +131,11 @@ async def test_upload_that_gets_further_each_time_has_all_its_attempts_anew(serv
 
 async def test_upload_that_gets_nowhere_ends(server: UploadRegistry) -> None:
     cut_after(server, *[10] * 99)
-    found = await refused(push_blob(server), match="connection broke")
-    assert server.address in (found.on or "")
+    found = await refused(push_blob(server))
+    blob = descriptor(BLOB).digest.short
+    assert found.message.startswith(f"cannot upload blob {blob}: connection broke: ")
+    assert found.on == f"{server.address}/box:1 (http://{server.address})"
+    assert "not sent again" in (found.hint or "")
     assert len(server.asked("PUT", "/uploads/")) == PATIENT.attempts
     assert server.blobs == {}
 

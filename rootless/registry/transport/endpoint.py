@@ -198,7 +198,10 @@ class Retry:
         self._deadlines = deadlines
 
     async def again(self, fault: NetworkFault) -> None:
-        """Wait before the next try, or raise the fault when there shall be none."""
+        """Wait before the next try, or raise the fault, with the image's name, when there shall be none."""
+        image = self._endpoint.on
+        if image not in (fault.on or image):
+            fault.on = f"{image} ({fault.on})"
         if fault.connecting and not self._endpoint.reached:
             raise fault  # a wrong name or port, most likely: patience would not help
         self.attempts += 1

@@ -116,7 +116,14 @@ class Upload:
                         if self._offset >= reached + _PROGRESS_BYTES:
                             retry.attempts, reached = 0, self._offset
                         self._unsure = True
-                        await retry.again(fault)
+                        await retry.again(self._named(fault))
+
+    def _named(self, fault: NetworkFault) -> NetworkFault:
+        """Say of a connection's fault what it was in the way of, and that little is lost."""
+        if self._doing not in fault.message:
+            fault.message = f"cannot {self._doing}: {fault.message}"
+        fault.hint = fault.hint or "push again when it is back: what has arrived is not sent again"
+        return fault
 
     async def _remember(self) -> None:
         """Go on with what an earlier push left, unless this one has an upload already."""
