@@ -43,12 +43,15 @@ class GlobalOptions:
 def console() -> None:
     """Run the console script: as `main`, then leave the process with its exit code."""
     _open_standard_streams()
-    code = main()
-    # The interpreter's orderly end takes 3 of the 24 ms of `rootless ps`, 20 ms of a pull, and nothing here
-    # needs it. It would wait for threads that are no daemons; the main one is not.
-    threading = sys.modules.get("threading")
-    if threading is None or sum(not thread.daemon for thread in threading.enumerate()) == 1:
-        _leave(code)
+    try:
+        code = main()
+        # The interpreter's orderly end takes 3 of the 24 ms of `rootless ps`, 20 ms of a pull, and nothing
+        # here needs it. It would wait for threads that are no daemons; the main one is not.
+        threading = sys.modules.get("threading")
+        if threading is None or sum(not thread.daemon for thread in threading.enumerate()) == 1:
+            _leave(code)
+    except KeyboardInterrupt:  # a second one, while the first was being dealt with
+        os._exit(EXIT_SIGNAL_BASE + 2)
     raise SystemExit(code)
 
 

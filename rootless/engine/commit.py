@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from layers.manifest import ImageConfig, Manifest
     from layers.reference import Reference
     from layers.store.directory import ImageLayout
-    from rootless.engine.images import PulledImage
+    from rootless.engine.pulling import PulledImage
     from rootless.engine.records import Container
     from rootless.model.host import HostFacts, Modes
     from rootless.model.spec import ContainerSpec

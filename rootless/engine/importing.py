@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from layers.platforms import Platform
     from layers.reference import Reference
-    from rootless.engine.images import PulledImage
+    from rootless.engine.pulling import PulledImage
     from rootless.model.host import Modes
     from rootless.paths import Paths
     from rootless.registry.settings import RegistrySettings

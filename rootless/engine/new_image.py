@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from layers.digest import Digest
     from layers.reference import Reference
-    from rootless.engine.images import PulledImage
+    from rootless.engine.pulling import PulledImage
     from rootless.model.host import Modes
     from rootless.paths import Paths
 

@@ -176,7 +176,8 @@ def make_product(base: Path, **options: Any) -> Product:
 def copy_store(source: Product, target: Product) -> None:
     """Give a product without a store a copy of another's, whose files all belong to this user."""
     target.store.parent.mkdir(mode=0o700, parents=True)
-    shutil.copytree(source.store, target.store, symlinks=True)
+    # The marks go as soon as the disk has what they stand for.
+    shutil.copytree(source.store, target.store, symlinks=True, ignore=shutil.ignore_patterns("unsynced"))
 
 
 class Terminal:
