@@ -71,8 +71,6 @@ def remove_image(
     subject = str(image_id or entry.digest)
     if by_name and len(names) > 1:
         _untag(paths, layout, entry, removed, image_id=subject)
-        if not any(e.name and e.name != entry.name and e.digest == entry.digest for e in siblings):
-            layout.remove(entry.digest)  # another manifest of the image has its other names
         return removed
     if len(names) > 1 and not force:
         raise StateConflict(
