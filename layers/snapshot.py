@@ -111,16 +111,33 @@ class Snapshots:
     def new_temporary(self) -> Temporary:
         """Make and lock an empty directory beside the snapshots.
 
-        It gets the name that a sweep looks for once it is locked: there is no moment at which it looks stale.
+        It gets the name that `stale` looks for once it is locked: there is no moment at which it looks stale.
         """
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
-        name = os.urandom(8).hex()
-        draft, path = (os.path.join(self.directory, prefix + name) for prefix in (_DRAFT_PREFIX, PREFIX))
-        os.mkdir(draft, 0o700)
-        fd = os.open(draft, _OPEN)
-        _lock(fd)
-        os.rename(draft, path)
-        return Temporary(path, fd)
+        while True:
+            name = os.urandom(8).hex()
+            draft, path = (os.path.join(self.directory, prefix + name) for prefix in (_DRAFT_PREFIX, PREFIX))
+            os.mkdir(draft, 0o700)
+            with suppress(FileNotFoundError):  # another process swept it: see drop_drafts
+                fd = os.open(draft, _OPEN)
+                try:
+                    _lock(fd)
+                    os.rename(draft, path)
+                except BaseException:
+                    os.close(fd)
+                    raise
+                return Temporary(path, fd)
+
+    def drop_drafts(self) -> None:
+        """Remove what processes left that were killed inside `new_temporary`.
+
+        Nobody can tell such a directory from one that is about to be locked. Both are empty, so that removing
+        either is harmless: a maker who lives begins again.
+        """
+        for name in self._names():
+            if name.startswith(_DRAFT_PREFIX):
+                with suppress(OSError):  # it has its name by now, or somebody else removed it
+                    os.rmdir(os.path.join(self.directory, name))
 
     def commit(self, temporary: Temporary | str, chain_id: Digest) -> bool:
         """Give a finished temporary its final name; atomic.
@@ -159,24 +176,21 @@ class Snapshots:
 
     def stale(self) -> list[str]:
         """Return the temporaries that nobody makes any more; `remove_tree` them where ids are mapped."""
-        try:
-            names = os.listdir(self.directory)
-        except FileNotFoundError:
-            return []
         return [
             path
-            for name in names
-            for prefix, is_stale in ((PREFIX, _is_stale), (_DRAFT_PREFIX, _is_old_draft))
-            if name.startswith(prefix) and is_stale(path := os.path.join(self.directory, name))
+            for name in self._names()
+            if name.startswith(PREFIX) and _is_stale(path := os.path.join(self.directory, name))
         ]
 
     def chain_ids(self) -> list[str]:
         """Return the hexadecimal part of the chain ids of all snapshots, complete ones only."""
+        return sorted(name for name in self._names() if len(name) == 64)
+
+    def _names(self) -> list[str]:
         try:
-            names = os.listdir(self.directory)
+            return os.listdir(self.directory)
         except FileNotFoundError:
             return []
-        return sorted(name for name in names if len(name) == 64)
 
 
 def _lock(fd: int) -> bool:
@@ -208,14 +222,6 @@ def _is_stale(path: str) -> bool:
         return True
     finally:
         os.close(fd)
-
-
-def _is_old_draft(path: str) -> bool:
-    """Tell whether the maker of a draft was killed before it could give the name."""
-    try:
-        return _is_old(os.lstat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _is_old(info: os.stat_result) -> bool:

@@ -72,6 +72,7 @@ async def sweep(paths: Paths, snapshots: Snapshots, mapping: IdMapping) -> None:
     if unsynced.doubted(snapshots.directory):
         with FileLock(paths.locks, f"doubted-{mapping.key}.lock"):
             snapshots.hide_doubted()
+    snapshots.drop_drafts()
     if stale := snapshots.stale():
         await _remove(paths, mapping, stale)
 

@@ -99,6 +99,26 @@ def test_temporary_is_not_stale_before_it_is_locked(
         assert seen == [[]]
 
 
+def test_draft_of_a_killed_process_goes_and_one_that_lives_is_made_again(
+    snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hazard: a pull killed between making the directory and locking it leaves it for good."""
+    lock, swept = snapshot._lock, []
+
+    def sweep_first(fd: int) -> bool:
+        if not swept:
+            swept.extend(os.listdir(snapshots.directory))
+            snapshots.drop_drafts()
+            assert os.listdir(snapshots.directory) == []
+        return lock(fd)
+
+    monkeypatch.setattr(snapshot, "_lock", sweep_first)
+    with snapshots.new_temporary() as temporary:
+        assert len(swept) == 1
+        snapshots.drop_drafts()
+        assert os.listdir(snapshots.directory) == [os.path.basename(temporary)]
+
+
 def test_temporary_of_a_killed_process_is_stale(snapshots: Snapshots) -> None:
     code = (
         "import os, sys; from layers.snapshot import Snapshots\n"
