@@ -93,7 +93,7 @@ def test_kept_login_is_encrypted_and_private(fresh_product: Product, registry: R
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         text = path.read_bytes()
-        for secret in (b"word", b"jo", registry.address.encode(), base64.b64encode(b"jo:word")):
+        for secret in (b"word", b"jo:", b'"jo"', registry.address.encode(), base64.b64encode(b"jo:word")):
             assert secret not in text
     names = {path.name for path in sealed(fresh_product).parent.iterdir()}
     assert names == {"auth.sealed"}  # no temporary stays behind

@@ -314,9 +314,12 @@ async def _decompress(descriptor: Descriptor, read: Read, target: int) -> tuple[
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_feed, read, sender)
-            return await trio.to_thread.run_sync(_write_plain, receiver, compression, target)
+            written = await trio.to_thread.run_sync(_write_plain, receiver, compression, target)
     finally:
         os.close(receiver)
+    if isinstance(written, InvalidLayer):  # and the feed has not told that these are not the digest's bytes
+        raise written
+    return written
 
 
 async def _feed(read: Read, sender: int) -> None:
@@ -330,15 +333,15 @@ async def _feed(read: Read, sender: int) -> None:
             await pieces.aclose()
 
 
-def _write_plain(source: int, compression: str, target: int) -> tuple[int, Digest]:
+def _write_plain(source: int, compression: str, target: int) -> tuple[int, Digest] | InvalidLayer:
     stream = PlainStream(source, compression)
     try:
         for chunk in stream:
             write_all(target, chunk)
-    except InvalidLayer:
+    except InvalidLayer as exc:
         while os.read(source, PIECE_BYTES):  # to the end: bytes that are not those of the digest explain more
             pass
-        raise
+        return exc
     except OSError as exc:
         raise cannot_write("temporary file", exc) from exc
     finally:
