@@ -28,12 +28,14 @@ from rootless.runtime.cgroups import find_home
 from tests.helpers.images import Layout, busybox_layer, copy
 from tests.helpers.product import make_product
 from tests.helpers.registry import running_registry
+from tests.helpers.token_service import running_token_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.helpers.product import Product
     from tests.helpers.registry import Registry
+    from tests.helpers.token_service import TokenRegistry
 
 SLOW_SAMPLE = 4
 """How many slow tests an ordinary run takes."""
@@ -43,6 +45,7 @@ CACHE = Path(os.environ.get("ROOTLESS_TEST_CACHE", "/var/cache/rootless-tests"))
 
 FIXTURE_NEEDS = {
     "registry": ("docker-registry", "skopeo"),
+    "token_registry": ("docker-registry",),
     "debian_ref": ("debian-image",),
     "postgres": ("postgres-image",),
     "busybox_layout": ("busybox",),
@@ -146,6 +149,13 @@ def short_directory() -> Iterator[Path]:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """An empty docker-registry on loopback, one for the session: name your repositories after your test."""
     with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture
+def token_registry(tmp_path: Path) -> Iterator[TokenRegistry]:
+    """An empty docker-registry whose clients need tokens; `tokens` is the service that they get them from."""
+    with running_token_registry(tmp_path / "token-registry") as running:
         yield running
 
 

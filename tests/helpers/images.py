@@ -218,10 +218,10 @@ class Layout:
         (self.path / "index.json").write_text(json.dumps(value))
 
 
-def copy(source: str, destination: str) -> None:
-    """Copy an image with skopeo, all platforms, bit by bit."""
+def copy(source: str, destination: str, *options: str) -> None:
+    """Copy an image with skopeo, all platforms, bit by bit; `options` are more of `skopeo copy`."""
     command = ["skopeo", "--insecure-policy", "copy", "--quiet", "--all", "--preserve-digests"]
-    command += ["--src-tls-verify=false", "--dest-tls-verify=false", source, destination]
+    command += ["--src-tls-verify=false", "--dest-tls-verify=false", *options, source, destination]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=300)
 
 
