@@ -1,4 +1,4 @@
-"""GET over HTTP with the care that hostile servers need: the only door to httpx2.
+"""GET over HTTP with the care that hostile servers need: the door to httpx2.
 
 One client per source of an image. It follows redirects itself (`redirects` decides), lets nothing wait for
 ever, and turns every foreign exception into a RegistryError; a NetworkFault is one that may pass. It knows
@@ -7,19 +7,18 @@ nothing of images or tokens: `transport.docker` does.
 
 from __future__ import annotations
 
-import os
-import ssl
 import time
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore2
 import httpx2  # noqa: TID253  this module is the door, and is itself imported late
 import trio  # noqa: TID253
 
-from rootless.errors import RegistryError, os_error_text
+from rootless.registry.connection_errors import BROKEN, translated
 from rootless.registry.faults import Answer, NetworkFault
 from rootless.registry.hosts import is_loopback
+from rootless.registry.pools import Pools
 from rootless.registry.proxies import proxy_for
 from rootless.registry.redirects import (
     STATUSES,
@@ -30,11 +29,10 @@ from rootless.registry.redirects import (
     redirect_error,
 )
 from rootless.registry.retry import RateWatch
-from rootless.registry.tls import make_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
     from typing import Self
 
     from rootless.registry.settings import RegistrySettings
@@ -42,9 +40,6 @@ if TYPE_CHECKING:
 httpcore2.AsyncHTTP11Connection.READ_NUM_BYTES = 1 << 18
 """Most that is read from a connection at once. With the 64 KiB of httpx2's engine, receiving takes half as
 much time again."""
-_BROKEN = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, ssl.SSLError, OSError)
-
-
 _WRITE_BYTES = 1 << 17
 """Most that is written at once: a line must take it within `Deadlines.idle_s`, 4 KiB a second."""
 _STORED_BYTES_PER_S = 10e6
@@ -108,7 +103,7 @@ class Reply:
         deadline = self._client.settings.deadlines.answer_s
         stream = self._response.aiter_raw()
         try:
-            with _translate(self.url), trio.fail_after(deadline):
+            with translated(self.url), trio.fail_after(deadline):
                 async for piece in stream:
                     body += piece
                     if len(body) > limit:
@@ -131,7 +126,7 @@ class Reply:
         try:
             while True:
                 started = time.monotonic()
-                with _translate(self.url):
+                with translated(self.url):
                     piece = await anext(stream, b"")
                 if not piece:
                     return
@@ -152,7 +147,7 @@ class Reply:
         httpx2 and httpcore2 nest generators without closing the inner ones, which Python then finishes at
         some later time, in nobody's task. With the connection gone they end by themselves.
         """
-        with trio.CancelScope(shield=True), suppress(*_BROKEN):
+        with trio.CancelScope(shield=True), suppress(*BROKEN):
             await self._response.aclose()
             async for _ in stream:
                 pass
@@ -164,9 +159,9 @@ class HttpClient:
     def __init__(self, settings: RegistrySettings, registry: str) -> None:
         """Set up for `registry`, host[:port] as certs.d directories and images name it."""
         self.settings = settings
-        self._routes = _Routes(settings, registry)
+        self._pools = Pools(settings, registry)
         self._http = httpx2.AsyncClient(
-            transport=self._routes,
+            transport=self._pools,
             trust_env=False,  # no netrc; proxies and certificates are ours to decide
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -278,7 +273,7 @@ class HttpClient:
             timeout = httpx2.Timeout(deadlines.idle_s, connect=deadlines.connect_s, read=answer_s)
             content = _moving(body, scope, patience_s=answer_s)
             headers = {**(headers or {}), "Content-Length": str(body.size)}
-        with _translate(url):
+        with translated(url):
             with scope:
                 request = self._http.build_request(
                     method, url, headers=headers, data=form, content=content, timeout=timeout
@@ -320,121 +315,3 @@ async def _moving(body: Body, scope: trio.CancelScope, *, patience_s: float) -> 
 async def _nothing() -> AsyncGenerator[bytes, None]:
     return
     yield
-
-
-class _Routes(httpx2.AsyncBaseTransport):
-    """Choose connection pool by URL: the registry's own TLS settings are for the registry alone."""
-
-    def __init__(self, settings: RegistrySettings, registry: str) -> None:
-        self._settings = settings
-        self._registry = registry
-        self._pools: dict[tuple[str, str], httpx2.AsyncHTTPTransport] = {}
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        origin = Origin(str(request.url))
-        proxy = proxy_for(origin.scheme, origin.host, origin.port, environment=self._settings.environment)
-        trust = self._trust(origin)
-        pool = self._pools.get((trust, proxy))
-        if pool is None:
-            pool = self._make_pool(trust, proxy)
-            self._pools[trust, proxy] = pool
-        return await pool.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        for pool in self._pools.values():
-            await pool.aclose()
-
-    def _trust(self, origin: Origin) -> str:
-        if origin.scheme != "https":
-            return "plain"
-        return "registry" if origin == Origin(f"https://{self._registry}") else "others"
-
-    def _make_pool(self, trust: str, proxy: str) -> httpx2.AsyncHTTPTransport:
-        if trust == "plain" and not proxy.startswith("https"):
-            context = ssl.SSLContext(
-                ssl.PROTOCOL_TLS_CLIENT
-            )  # trusts nobody; loading the system's costs 20 ms
-        else:
-            context = make_context(self._settings, self._registry if trust == "registry" else "")
-        try:
-            return httpx2.AsyncHTTPTransport(verify=context, proxy=proxy or None, trust_env=False)
-        except (ImportError, ValueError, httpx2.InvalidURL) as exc:
-            raise RegistryError(
-                "cannot use the proxy: its address is not one of http or https",
-                hint="check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
-                reference="bad-proxy",
-            ) from exc
-
-
-@contextmanager
-def _translate(url: str) -> Iterator[None]:
-    """Turn httpx2's, TLS's and trio's exceptions into ours."""
-    try:
-        yield
-    except (httpx2.TimeoutException, trio.TooSlowError) as exc:
-        where = "connect" if isinstance(exc, httpx2.ConnectTimeout) else "get an answer"
-        raise NetworkFault(
-            f"cannot {where} in time", on=str(Origin(url)), reference="registry-timeout"
-        ) from exc
-    except _BROKEN as exc:
-        raise _connection_error(exc, str(Origin(url))) from exc
-
-
-def _connection_error(exc: Exception, on: str) -> RegistryError:
-    causes = list(_causes(exc))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return RegistryError(
-                f"cannot verify the registry's certificate: {cause.verify_message}",
-                on=on,
-                hint="put its CA in ~/.config/containers/certs.d/HOST:PORT, or use --tls-verify=false",
-                reference="tls-verification",
-            )
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError):
-            reason = (cause.reason or "handshake failed").replace("_", " ").lower()
-            hint = (
-                "does it speak plain HTTP? --tls-verify=false tries that too" if "version" in reason else None
-            )
-            return NetworkFault(f"cannot talk TLS: {reason}", on=on, hint=hint, reference="tls")
-    if isinstance(exc, httpx2.ProxyError):
-        return NetworkFault(f"cannot connect through the proxy: {exc}", on=on)
-    if isinstance(exc, httpx2.ConnectError):
-        hint = "check the name and the network; HTTPS_PROXY names a proxy if there is one"
-        fault = NetworkFault(f"cannot connect: {_reason(causes)}", on=on, hint=hint)
-        fault.connecting = True
-        return fault
-    if isinstance(exc, httpx2.RemoteProtocolError):
-        return NetworkFault(
-            f"connection broke: {_protocol_problem(str(exc))}", on=on, reference="registry-protocol"
-        )
-    return NetworkFault(f"connection broke: {_reason(causes)}", on=on)
-
-
-def _protocol_problem(text: str) -> str:
-    if "without sending a response" in text:
-        return "it was closed without an answer"
-    return "the answer is not HTTP" if "bytearray(" in text else text[:200]
-
-
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and what caused it, outermost first, groups flattened."""
-    pending = [exc]
-    while pending:
-        current = pending.pop(0)
-        if current is None:
-            continue
-        yield current
-        if isinstance(current, BaseExceptionGroup):
-            pending.extend(current.exceptions)
-        pending.append(current.__cause__ or current.__context__)
-
-
-def _reason(causes: list[BaseException]) -> str:
-    """Return the innermost cause in the system's words, without those that libraries put around it."""
-    for cause in reversed(causes):
-        if isinstance(cause, OSError) and cause.errno:
-            if cause.errno < 0:  # of getaddrinfo
-                return cause.strerror or str(cause)
-            return os_error_text(OSError(cause.errno, os.strerror(cause.errno)))
-    return str(causes[0])[:200] or type(causes[0]).__name__

@@ -9,7 +9,7 @@ import ssl
 import httpx2
 import pytest
 
-from rootless.registry import client
+from rootless.registry.connection_errors import connection_error
 
 
 def caused(outer: Exception, *causes: Exception) -> Exception:
@@ -58,4 +58,4 @@ WRONG_VERSION.reason = "WRONG_VERSION_NUMBER"
     ],
 )
 def test_connection_error_names_one_cause(exc: Exception, message: str) -> None:
-    assert client._connection_error(exc, "https://host:443").message == message
+    assert connection_error(exc, "https://host:443").message == message
