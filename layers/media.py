@@ -15,6 +15,7 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP = OCI_LAYER + "+gzip"
 OCI_LAYER_ZSTD = OCI_LAYER + "+zstd"
 _OCI_FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+OCI_FOREIGN_GZIP = _OCI_FOREIGN + "+gzip"
 
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -38,7 +39,7 @@ _COMPRESSION = {
     OCI_LAYER_GZIP: "gzip",
     OCI_LAYER_ZSTD: "zstd",
     _OCI_FOREIGN: "none",
-    _OCI_FOREIGN + "+gzip": "gzip",
+    OCI_FOREIGN_GZIP: "gzip",
     _OCI_FOREIGN + "+zstd": "zstd",
     DOCKER_LAYER: "none",
     DOCKER_LAYER_GZIP: "gzip",

@@ -18,6 +18,11 @@ TABLE = Command(
     "Copy an image between registries, directories and archives without unpacking it",
     options=(
         Option("--all", "-a", kind=BOOL, help="Copy the images of all platforms"),
+        Option(
+            "--format",
+            choices=("oci", "docker"),
+            help="Write manifests in this format, instead of the one that they have",
+        ),
         Option("--platform", help="Copy the image of a platform, for example linux/arm64"),
         Option("--quiet", "-q", kind=BOOL, help="Suppress the progress output"),
         Option(
@@ -51,6 +56,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         source,
         destination,
         platform=None if parsed.flag("all") else wanted.platform or Platform.host(),
+        form=parsed.text("format"),
         settings=wanted.settings,
         progress=make_progress(quiet=quiet),
     )

@@ -29,6 +29,11 @@ TABLE = Command(
         Option(
             "--compression-level", kind=INT, help="Level of compression: 1 to 9 for gzip, 1 to 22 for zstd"
         ),
+        Option(
+            "--format",
+            choices=("oci", "docker"),
+            help="Push manifests in this format, instead of the one that they have",
+        ),
         Option("--platform", help="Push only an image of this platform, for example linux/arm64"),
         Option("--quiet", "-q", kind=BOOL, help="Suppress the push output"),
         TLS_VERIFY,
@@ -58,6 +63,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         all_tags=parsed.flag("all-tags"),
         platform=wanted.platform,
         packing=_packing(parsed),
+        form=parsed.text("format"),
         settings=wanted.settings,
     )
     quiet = parsed.flag("quiet")
@@ -80,6 +86,8 @@ def _packing(parsed: Parsed) -> Packing | None:
             raise UsageError("--compression-level needs --compression")
         return None
     most = 22 if compression == "zstd" else 9
+    if compression == "zstd" and parsed.text("format") == "docker":
+        raise UsageError("Docker's format has no zstd: --compression zstd goes with --format oci")
     if level is not None and not 1 <= level <= most:
         raise UsageError(f"invalid compression level: {compression} takes 1 to {most}")
     return Packing(compression, level)

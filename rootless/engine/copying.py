@@ -1,4 +1,5 @@
-"""Copy images from place to place: manifests bit for bit, blobs verified on their way, nothing unpacked.
+"""Copy images from place to place: blobs verified on their way, nothing unpacked, manifests bit for bit
+unless another format is asked for, or the destination takes no other.
 
 Order of what becomes visible: the blobs of a manifest, then the manifest; the manifests of an index, then the
 index, which gets the name.
@@ -11,12 +12,15 @@ from contextlib import aclosing
 import trio  # noqa: TID253  like the engine's pull side, never on the launch path
 
 from layers import media
+from layers.convert import DOCKER, convert
 from layers.digest import VerifyingHasher
-from layers.errors import InvalidManifest, UnknownMediaType
+from layers.errors import InvalidManifest, LayersError, UnknownMediaType
 from layers.manifest import MAX_INDEX_DEPTH, Descriptor, ImageSearch, Platform, parse_index, parse_manifest
 from rootless.engine import loop
 from rootless.engine.explain import explained
 from rootless.engine.progress import COPIED, COPYING, EXISTS, WAITING, Progress
+from rootless.errors import ImageError
+from rootless.registry.faults import ManifestRefused
 from rootless.registry.settings import PARALLEL_DOWNLOADS
 from rootless.registry.transport.base import open_destination, open_source
 
@@ -34,6 +38,7 @@ def copy_blocking(
     destination: str,
     *,
     platform: Platform | None,
+    form: str = "",
     settings: RegistrySettings,
     progress: Progress | None = None,
 ) -> Digest:
@@ -51,7 +56,7 @@ def copy_blocking(
             ):
                 if progress is not None:
                     progress.begin(f"{source}: Copying to {destination}")
-                copied = await copy_image(opened, target, platform=platform, progress=progress)
+                copied = await copy_image(opened, target, platform=platform, form=form, progress=progress)
                 return copied.digest
 
     try:
@@ -66,6 +71,7 @@ async def copy_image(
     destination: Destination,
     *,
     platform: Platform | None,
+    form: str = "",
     parallel: int = PARALLEL_DOWNLOADS,
     progress: Progress | None = None,
 ) -> Descriptor:
@@ -73,6 +79,7 @@ async def copy_image(
 
     Args:
         platform: which image of an index; None copies the whole index.
+        form: of `layers.convert.FORMATS`; "" is the one that it has, or Docker's where that is refused.
         parallel: blobs at the same time; 1 copies them in the order of the image.
     Returns:
         the manifest, or index, that has the name there.
@@ -80,22 +87,33 @@ async def copy_image(
     Raises:
         LayersError: it is not what its digest says, or no image. RegistryError, RootlessError: a place fails.
     """
-    job = _Copy(source, destination, progress or Progress(), parallel=parallel)
-    return await job.run(platform)
+    try:
+        job = _Copy(source, destination, progress or Progress(), form=form, parallel=parallel)
+        return await job.run(platform)
+    except ManifestRefused as refusal:
+        if form:
+            raise
+        again = _Copy(source, destination, Progress(), form=DOCKER, parallel=parallel)
+        try:
+            return await again.run(platform)
+        except (LayersError, ImageError, ManifestRefused) as exc:
+            refusal.hint = refusal.hint or exc.hint  # the other format does not help, or cannot be had
+            raise refusal from None
 
 
 class _Copy:
     """The state of one copy."""
 
     def __init__(
-        self, source: Source, destination: Destination, progress: Progress, *, parallel: int
+        self, source: Source, destination: Destination, progress: Progress, *, form: str, parallel: int
     ) -> None:
         self._source = source
         self._destination = destination
         self._progress = progress
+        self._form = form
         self._slots = trio.Semaphore(parallel)
         self._blobs: set[Digest] = set()
-        self._manifests: set[Digest] = set()
+        self._manifests: dict[Digest, Descriptor] = {}
         self._counted: dict[Digest, int] = {}
 
     async def run(self, platform: Platform | None) -> Descriptor:
@@ -103,9 +121,7 @@ class _Copy:
         if platform is not None and media.is_index(root.media_type):
             root, data = await self._choose(root, data, platform)
         self._check_accepted(root)
-        await self._copy_tree(root, data, depth=0)
-        await self._destination.put_manifest(data, root, final=True)
-        return root
+        return await self._copy_tree(root, data, depth=0)
 
     async def _choose(self, root: Descriptor, data: bytes, platform: Platform) -> tuple[Descriptor, bytes]:
         """Follow indexes to the platform's manifest."""
@@ -126,21 +142,30 @@ class _Copy:
                 hint="without --all one platform is copied" if media.is_index(root.media_type) else "",
             )
 
-    async def _copy_tree(self, descriptor: Descriptor, data: bytes, *, depth: int) -> None:
-        """Copy all that a manifest or an index names, not the document itself."""
-        if not media.is_index(descriptor.media_type):
+    async def _copy_tree(self, descriptor: Descriptor, data: bytes, *, depth: int) -> Descriptor:
+        """Copy a manifest or an index after all that it names; return what it is there."""
+        if media.is_index(descriptor.media_type):
+            await self._copy_members(descriptor, data, depth=depth)
+            made, text = self._formed(data, descriptor)
+        else:
             manifest = parse_manifest(data, descriptor.media_type)
+            made, text = self._formed(data, descriptor)
             await self._copy_blobs([manifest.config, *manifest.layers])
-            return
+        await self._destination.put_manifest(text, made, final=depth == 0)
+        return made
+
+    async def _copy_members(self, descriptor: Descriptor, data: bytes, *, depth: int) -> None:
         if depth >= MAX_INDEX_DEPTH:
             raise InvalidManifest("invalid index: indexes are nested too deeply", on=descriptor.digest)
         for item in parse_index(data, descriptor.media_type).manifests:
-            if item.digest in self._manifests:
-                continue
-            self._manifests.add(item.digest)
-            inner, inner_data = await self._source.fetch_manifest(item)
-            await self._copy_tree(inner, inner_data, depth=depth + 1)
-            await self._destination.put_manifest(inner_data, inner, final=False)
+            if item.digest not in self._manifests:
+                inner, inner_data = await self._source.fetch_manifest(item)
+                self._manifests[item.digest] = await self._copy_tree(inner, inner_data, depth=depth + 1)
+
+    def _formed(self, data: bytes, descriptor: Descriptor) -> tuple[Descriptor, bytes]:
+        if not self._form:
+            return descriptor, data
+        return convert(data, descriptor, form=self._form, members=self._manifests)
 
     async def _copy_blobs(self, blobs: list[Descriptor]) -> None:
         new = {blob.digest: blob for blob in blobs if blob.digest not in self._blobs}.values()

@@ -1,6 +1,6 @@
 """Push images of this store to registries, or to other places.
 
-They go bit for bit as they are here, unless the user wants another compression.
+They go bit for bit as they are here, unless the user wants another compression or format.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from functools import partial
 
 import trio  # noqa: TID253  like the engine's pull side, never on the launch path
 
+from layers.convert import DOCKER, has_zstd
 from layers.errors import InvalidReference, LayersError
 from layers.index import REPO_DIGEST
 from layers.platforms import acceptable
@@ -20,7 +21,7 @@ from rootless.engine.copying import copy_image
 from rootless.engine.explain import explained
 from rootless.engine.image_lookup import find_image, keep_images, not_found
 from rootless.engine.progress import COPIED, COPYING, EXISTS, LAYER_EXISTS, MOUNTED, PUSHED, PUSHING, Progress
-from rootless.engine.repack import repack
+from rootless.engine.repack import Packing, repack
 from rootless.errors import ImageError, NotFound, UsageError
 from rootless.registry.transport.base import open_destination
 from rootless.registry.transport.docker_push import RegistryDestination
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from layers.digest import Digest
     from layers.index import ImageEntry, ImageIndex
     from layers.manifest import Descriptor, Platform
-    from rootless.engine.repack import Packing
     from rootless.paths import Paths
     from rootless.registry.settings import RegistrySettings
     from rootless.registry.transport.base import Destination
@@ -69,11 +69,12 @@ class PushJob:
         query: name of the image. target: where it goes, as `copy` takes it; "" is the registry of its name.
         all_tags: every tag of the repository that `query` names.
         platform: that the image must have, None for any.
+        form: of its manifest, of `layers.convert.FORMATS`; "" as `copy_image` says.
         packing: how its layers are to be compressed, None for as they are.
         settings: how to reach registries.
     """
 
-    __slots__ = ("all_tags", "packing", "platform", "query", "settings", "target")
+    __slots__ = ("all_tags", "form", "packing", "platform", "query", "settings", "target")
 
     def __init__(
         self,
@@ -83,12 +84,14 @@ class PushJob:
         target: str = "",
         all_tags: bool = False,
         platform: Platform | None = None,
+        form: str = "",
         packing: Packing | None = None,
     ) -> None:
         self.query = query
         self.target = target
         self.all_tags = all_tags
         self.platform = platform
+        self.form = form
         self.packing = packing
         self.settings = settings
 
@@ -110,7 +113,7 @@ def push_blocking(paths: Paths, job: PushJob, *, progress: Progress | None = Non
                 _check_platform(paths, entry, job.platform)
             return loop.run(partial(_push_all, paths, layout, entries, job, progress or Progress()))
     finally:
-        if job.packing is not None:
+        if job.packing is not None or job.form == DOCKER:
             _sweep(paths, layout)
 
 
@@ -224,14 +227,15 @@ async def _push(
     progress.begin(f"The push refers to repository [{job.target or reference.repository}]")
     config = layout.load_manifest(entry).config.digest
     root = entry.descriptor
-    if job.packing is not None:
-        root = await repack(layout, root, job.packing)
+    if packing := _packing(layout, root, job):
+        root = await repack(layout, root, packing)
     source = LayoutSource(DirectoryFiles(paths.store), root=root, name=entry.name)
     async with source, destination:
         copied = await copy_image(
             source,
             destination,
             platform=None,
+            form=job.form,
             parallel=PARALLEL_UPLOADS,
             progress=_PushProgress(progress, hidden=config, mounted=mounted),
         )
@@ -240,6 +244,17 @@ async def _push(
     attributes = {"name": reference.familiar_repository}
     events.record(paths, events.IMAGE, "push", id=reference.familiar, attributes=attributes)
     return Pushed(name=destination.name, tag=reference.tag or "latest", descriptor=copied)
+
+
+def _packing(layout: ImageLayout, root: Descriptor, job: PushJob) -> Packing | None:
+    """Return how the layers are compressed anew: as asked for, or because the format does not know theirs."""
+    if (
+        job.packing is None
+        and job.form == DOCKER
+        and has_zstd(layout.read_blob(root.digest), root.media_type)
+    ):
+        return Packing("gzip")
+    return job.packing
 
 
 def _with_repo_digest(index: ImageIndex, *, entry: ImageEntry, digest: Digest) -> ImageIndex:

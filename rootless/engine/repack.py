@@ -10,6 +10,7 @@ import os
 import trio  # noqa: TID253  never on the launch path
 
 from layers import document, jsontext, media
+from layers.convert import oci_type
 from layers.decompress import decoder_of
 from layers.errors import DigestMismatch, LayersError
 from layers.manifest import Descriptor, parse_config, parse_manifest
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
     from layers.digest import Digest
     from layers.store.directory import ImageLayout
 
-_OCI = {
-    media.DOCKER_MANIFEST: media.OCI_MANIFEST,
-    media.DOCKER_CONFIG: media.OCI_CONFIG,
-    media.DOCKER_LAYER: media.OCI_LAYER,
-    media.DOCKER_LAYER_GZIP: media.OCI_LAYER_GZIP,
-    media.DOCKER_LAYER_ZSTD: media.OCI_LAYER_ZSTD,
-}
-"""Docker's media types; its format has no zstd that Docker itself would read, OCI's has."""
 _PACKED = {"gzip": media.OCI_LAYER_GZIP, "zstd": media.OCI_LAYER_ZSTD}
 
 
@@ -84,13 +77,13 @@ def with_layers(fields: dict[str, Any], layers: Sequence[Descriptor], *, media_t
         fields: the manifest that was. media_type: of it.
     """
     config = dict(fields["config"])
-    config["mediaType"] = _OCI.get(config["mediaType"], config["mediaType"])
+    config["mediaType"] = oci_type(config["mediaType"])
     shown = []
     for layer in layers:
         item = layer.to_json()
-        item["mediaType"] = _OCI.get(layer.media_type, layer.media_type)
+        item["mediaType"] = oci_type(layer.media_type)
         shown.append(item)
-    return {**fields, "mediaType": _OCI.get(media_type, media_type), "config": config, "layers": shown}
+    return {**fields, "mediaType": oci_type(media_type), "config": config, "layers": shown}
 
 
 def _repack_layer(layout: ImageLayout, layer: Descriptor, diff_id: Digest, packing: Packing) -> Descriptor:

@@ -30,6 +30,12 @@ class NetworkFault(RegistryError):
     connecting = False
 
 
+class ManifestRefused(RegistryError):
+    """The registry takes no manifest of this kind, or finds it wrong."""
+
+    reference = "manifest-refused"
+
+
 class Answer:
     """One complete small answer.
 

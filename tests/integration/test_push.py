@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.images import MANIFEST, Layer, Layout, digest
 from tests.helpers.registry import private_registry
-from tests.helpers.uploads import UploadRegistry
+from tests.helpers.uploads import UploadRegistry, error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +123,56 @@ def test_pulled_and_renamed_image_is_pushed_bit_for_bit(
     data = raw_manifest(renamed)
     assert data == raw_manifest(name)
     assert b"vnd.docker.distribution.manifest.v2" in data
+
+
+def test_docker_s_format_keeps_the_blobs(fresh_product: Product, image: str, layout: Layout) -> None:
+    lines = fresh_product.run("push", "--format=docker", image).lines
+    data = raw_manifest(image)
+    assert lines[-1] == f"1: digest: {digest(data)} size: {len(data)}"
+    pushed, ours = json.loads(data), json.loads(manifest_of(layout))
+    assert pushed["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+    assert pushed["config"]["digest"] == ours["config"]["digest"]
+    assert [layer["digest"] for layer in pushed["layers"]] == [layer["digest"] for layer in ours["layers"]]
+    fresh_product.run("rmi", "-f", image)
+    assert digest(data) in fresh_product.run("pull", image).out
+    back = image.replace("/push-", "/back-")
+    fresh_product.run("copy", "--format=oci", image, back)
+    assert json.loads(raw_manifest(back))["mediaType"] == MANIFEST
+
+
+def test_docker_s_format_has_its_zstd_layers_packed_anew(
+    fresh_product: Product, image: str, layout: Layout
+) -> None:
+    fresh_product.run("push", "--compression=zstd", image)
+    zstd = image.replace("/push-", "/zstd-")
+    fresh_product.run("copy", image, zstd)
+    fresh_product.run("rmi", "-f", image)
+    fresh_product.run("pull", zstd)
+    fresh_product.run("push", "--format=docker", zstd)
+    types = {layer["mediaType"] for layer in json.loads(raw_manifest(zstd))["layers"]}
+    assert types == {"application/vnd.docker.image.rootfs.diff.tar.gzip"}
+    refused = fresh_product.fail(1, "copy", "--format=docker", image, zstd).err
+    assert "--format oci" in refused
+    clash = fresh_product.fail(125, "push", "--compression=zstd", "--format=docker", image).err
+    assert "no zstd" in clash
+
+
+def test_registry_that_refuses_oci_manifests_gets_docker_s(
+    fresh_product: Product, image: str, layout: Layout
+) -> None:
+    with UploadRegistry() as old:
+        old.faults.append(
+            lambda request: (
+                error(400, "MANIFEST_INVALID") if request.headers.get("content-type") == MANIFEST else None
+            )
+        )
+        name = f"{old.address}/old:1"
+        fresh_product.run("tag", image, name)
+        last = fresh_product.run("push", name).lines[-1]
+        (data,) = old.manifests.values()
+        assert digest(data) in last
+        assert json.loads(data)["config"]["digest"] == json.loads(manifest_of(layout))["config"]["digest"]
+        assert "manifest-refused" in fresh_product.fail(1, "push", "--format=oci", name).err
 
 
 def test_all_tags_are_pushed_in_order(fresh_product: Product, image: str, layout: Layout) -> None:

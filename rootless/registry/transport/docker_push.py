@@ -5,7 +5,7 @@ from __future__ import annotations
 from rootless.errors import ImageError, RegistryError
 from rootless.registry.challenge import repository_scope
 from rootless.registry.client import Body
-from rootless.registry.faults import NetworkFault
+from rootless.registry.faults import ManifestRefused, NetworkFault
 from rootless.registry.session import manifest_path
 from rootless.registry.settings import MAX_ERROR_BODY_BYTES
 from rootless.registry.transport.endpoint import Endpoint
@@ -115,6 +115,9 @@ class RegistryDestination:
         while True:
             try:
                 async with self._endpoint.send("PUT", url, headers=headers, body=Body.of(data)) as reply:
+                    if reply.status in (400, 415):
+                        error = await self._endpoint.error(reply, doing="push the manifest")
+                        raise ManifestRefused(error.message, on=error.on, hint=error.hint)
                     if reply.status not in (200, 201):
                         raise await self._endpoint.error(reply, doing="push the manifest")
                     self._check(reply.headers.get("docker-content-digest", ""), descriptor)
