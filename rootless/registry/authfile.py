@@ -13,7 +13,7 @@ import re
 from layers.errors import InvalidReference
 from layers.reference import Reference
 from rootless.errors import RegistryError, UsageError
-from rootless.registry.hosts import DOCKER_HUB
+from rootless.registry.hosts import DOCKER_HUB, HUB_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 """The key that docker has always kept Docker Hub's credentials under."""
-_HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _HELPER_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _TOKEN_USER = "<token>"  # noqa: S105  docker-credential-helpers: the secret is an identity token
 
@@ -94,7 +93,7 @@ def registry_of(server: str) -> str:
     """
     host = server.partition("://")[2] or server
     host = host.partition("/")[0]
-    if not server or host in _HUB_NAMES:
+    if not server or host in HUB_NAMES:
         return DOCKER_HUB
     try:
         if Reference.parse(f"{host}/x").domain == host:
@@ -116,7 +115,7 @@ def auth_keys(registry: str, repository_path: str) -> list[str]:
     keys = ["/".join([registry, *steps[:length]]) for length in range(len(steps), 0, -1)]
     keys.append(registry)
     if registry == DOCKER_HUB:
-        keys.extend((DOCKER_HUB_KEY, *_HUB_NAMES[1:]))
+        keys.extend((DOCKER_HUB_KEY, *HUB_NAMES[1:]))
     else:
         keys.extend((f"https://{registry}", f"http://{registry}"))
     return keys

@@ -7,6 +7,8 @@ from ipaddress import ip_address
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_API = "registry-1.docker.io"
 """The one registry whose API has another name than its images: distribution/reference normalize.go."""
+HUB_NAMES = (DOCKER_HUB, "index.docker.io", _DOCKER_HUB_API)
+"""All that Docker Hub is called."""
 
 
 def api_host(domain: str) -> str:
