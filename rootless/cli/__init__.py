@@ -59,6 +59,7 @@ COMMANDS = {
         "rootless.cli.save",
         "Save one or more images to a tar archive (streamed to STDOUT by default)",
     ),
+    "sign": ("rootless.cli.sign", "Sign an image in a registry with a private key"),
     "start": ("rootless.cli.start", "Start one or more stopped containers"),
     "stats": ("rootless.cli.stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": ("rootless.cli.stop", "Stop one or more running containers"),
@@ -70,10 +71,15 @@ COMMANDS = {
     "system prune": ("rootless.cli.system_prune", "Remove unused data"),
     "tag": ("rootless.cli.tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "top": ("rootless.cli.top", "Display the running processes of a container"),
+    "trust generate-key": (
+        "rootless.cli.trust_generate_key",
+        "Make a pair of keys for signing images, in the form of cosign",
+    ),
     "unpause": ("rootless.cli.unpause", "Unpause all processes within one or more containers"),
     "unshare": ("rootless.cli.unshare", "Run a command in the user namespace of the containers"),
     "untag": ("rootless.cli.untag", "Remove names from an image; the image stays"),
     "update": ("rootless.cli.update", "Update configuration of one or more containers"),
+    "verify": ("rootless.cli.verify", "Verify the signature of an image in a registry"),
     "version": ("rootless.cli.version", "Show the version"),
     "volume create": ("rootless.cli.volume_create", "Create a volume"),
     "volume ls": ("rootless.cli.volume_ls", "List volumes"),
@@ -120,8 +126,10 @@ GROUPS = {
             "rm": "rmi",
             "remove": "rmi",
             "save": "save",
+            "sign": "sign",
             "tag": "tag",
             "untag": "untag",
+            "verify": "verify",
         },
     ),
     "system": (
@@ -134,6 +142,7 @@ GROUPS = {
             "prune": "system prune",
         },
     ),
+    "trust": ("Manage keys for signing images", {"generate-key": "trust generate-key"}),
     "volume": (
         "Manage volumes",
         {

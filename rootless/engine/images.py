@@ -11,8 +11,9 @@ from layers.manifest import Descriptor, Platform
 from layers.reference import Reference
 from layers.store.directory import ImageLayout
 from rootless.engine import events, loop, records
+from rootless.engine.admission import Admission
 from rootless.engine.explain import DISK_FULL, explained, free_space
-from rootless.engine.image_lookup import find_stored
+from rootless.engine.image_lookup import find_stored, labels_of
 from rootless.engine.progress import Progress
 from rootless.engine.pulling import Pull, PulledImage, held
 from rootless.engine.stored import StoredImage
@@ -88,6 +89,7 @@ async def pull(
         modes,
         lambda: open_source(reference, options.settings),
         shown=reference,
+        admission=Admission.of(options.settings),
         platform=options.platform,
         progress=progress,
         early=early,
@@ -101,6 +103,7 @@ async def take(
     *,
     shown: str,
     action: str = "pull",
+    admission: Admission | None = None,
     platform: Platform | None = None,
     progress: Progress | None = None,
     early: WorkerProcess | None = None,
@@ -111,6 +114,7 @@ async def take(
         opened: makes the source. With "" for its name the image gets none.
         shown: what errors call it.
         action: what the event is called: "load" does not record a digest, which no registry has given.
+        admission: decides whether it may come in; None lets it.
         platform: None is this host's.
     """
     progress = progress or Progress()
@@ -124,7 +128,9 @@ async def take(
                 if not gc.isenabled():  # a command line that ends with this pull: what is imported now stays
                     gc.freeze()
                     gc.enable()
-                job = Pull(paths, modes, layout, source, progress, disk=disk, early=early)
+                job = Pull(
+                    paths, modes, layout, source, progress, disk=disk, early=early, admission=admission
+                )
                 job.is_local = action == "load"
                 pulled = await job.run(platform or Platform.host())
                 _record(paths, pulled, action)
@@ -167,12 +173,13 @@ async def unpack_stored(paths: Paths, modes: Modes, manifest: Descriptor, *, nam
 
 
 def _record(paths: Paths, pulled: PulledImage, action: str) -> None:
-    if not pulled.name:
-        events.record(paths, events.IMAGE, action, id=pulled.image_id)
-        return
-    reference = Reference.parse(pulled.name)
-    attributes = {"name": reference.familiar_repository}
-    events.record(paths, events.IMAGE, action, id=reference.familiar, attributes=attributes)
+    layout = ImageLayout(paths.store, locks=paths.locks)
+    labels = labels_of(layout, pulled.name or pulled.image_id)
+    id, name = pulled.image_id, str(pulled.image_id)
+    if pulled.name:
+        reference = Reference.parse(pulled.name)
+        id, name = reference.familiar, reference.familiar_repository
+    events.record_image(paths, action, id=id, name=name, labels=labels)
 
 
 def _make_room(paths: Paths, layout: ImageLayout) -> None:

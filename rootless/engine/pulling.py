@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from layers.digest import Digest
     from layers.locks import FileLock
     from layers.store.directory import ImageLayout
+    from rootless.engine.admission import Admission
     from rootless.engine.worker import WorkerProcess
     from rootless.model.host import Modes
     from rootless.paths import Paths
@@ -119,12 +120,14 @@ class Pull:
         *,
         disk: str,
         early: WorkerProcess | None,
+        admission: Admission | None = None,
     ) -> None:
         self._paths = paths
         self._disk = disk
         self._mapping = modes.mapping
         self._layout = layout
         self._source = source
+        self._admission = admission
         self._progress = progress
         synced = not unsynced.serves(paths.store)
         self._fetcher = Fetcher(layout, source, parallel=PARALLEL_DOWNLOADS, sync=synced)
@@ -136,10 +139,14 @@ class Pull:
         self._changed = False
 
     async def run(self, platform: Platform) -> PulledImage:
+        if self._admission:
+            self._admission.check_name(self._source)
         root, data = await self._source.fetch_manifest(None)
         self._progress.begin(self._source.title)
         chosen, manifest, manifest_bytes = await self._choose(root, data, platform)
         check_is_image(manifest)
+        if self._admission:
+            await self._admission.admit(self._source, root.digest, chosen.digest)
         config_bytes = await self._fetcher.fetch_small(manifest.config, limit=MAX_MANIFEST_BYTES)
         config = parse_config(config_bytes)
         check_consistency(manifest, config)

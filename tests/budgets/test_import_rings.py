@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 HEAVY = frozenset(
     """
-    argparse asyncio cryptography dataclasses h11 hashlib httpx2 inspect logging pathlib ptrace shutil
+    argparse asyncio cryptography dataclasses h11 hashlib httpx2 inspect logging nacl pathlib ptrace shutil
     subprocess tempfile tqdm trio typing
     """.split()  # noqa: SIM905  words read better than quoted strings
 )

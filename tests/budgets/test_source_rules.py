@@ -26,7 +26,8 @@ DOORS = {
     "httpx2": ("rootless/registry/",),
     "h11": ("rootless/api/", "rootless/registry/"),
     "ptrace": ("rootless/shim/tracer.py",),
-    "cryptography": ("rootless/trust/", "rootless/registry/logins.py"),
+    "cryptography": ("rootless/trust/keys.py", "rootless/registry/logins.py"),
+    "nacl": ("rootless/trust/keys.py",),
     "tqdm": ("rootless/cli/progress.py",),
 }
 """Module → the only places that import it."""
