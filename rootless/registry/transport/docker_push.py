@@ -78,6 +78,7 @@ class RegistryDestination:
     async def has_blob(self, descriptor: Descriptor) -> bool:
         upload = self._upload(descriptor)
         if await upload.is_there():
+            upload.forget()
             return True
         for source in self._sources.get(descriptor.digest, ()):
             if source == self._reference.path or source in self._refused:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import trio  # noqa: TID253  imported with a transport only
 
+from rootless.errors import RegistryError
 from rootless.registry.client import HttpClient
 from rootless.registry.faults import Answer, NetworkFault, answer_error
 from rootless.registry.hosts import api_host, host_of, is_loopback
@@ -21,11 +22,10 @@ from rootless.registry.transport.authorizer import Authorizer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from typing import Self
 
-    from rootless.errors import RegistryError
     from rootless.registry.authfile import Credential
     from rootless.registry.client import Body, Reply
     from rootless.registry.settings import Deadlines, RegistrySettings
@@ -128,22 +128,34 @@ class Endpoint:
         renewed = False
         while True:
             used = self.authorizer.header
-            async with attempt(used) as reply:
-                # a 401 from where we were sent to gets nothing: CVE-2020-15157
-                if reply.status != 401 or reply.redirected or renewed or not home:
-                    self.reached = True
-                    yield reply
-                    return
-                challenges = reply.challenges
-                refusal = await reply.read(MAX_ERROR_BODY_BYTES)
+            with self._named():
+                async with attempt(used) as reply:
+                    # a 401 from where we were sent to gets nothing: CVE-2020-15157
+                    if reply.status != 401 or reply.redirected or renewed or not home:
+                        self.reached = True
+                        yield reply
+                        return
+                    challenges = reply.challenges
+                    refusal = await reply.read(MAX_ERROR_BODY_BYTES)
             renewed = True
             if not await self.authorizer.answer(challenges, refused=used):
                 raise self.judge(refusal, doing=self.doing)
 
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say of an error what image it is about."""
+        try:
+            yield
+        except RegistryError as error:
+            if self.on not in (error.on or self.on):
+                error.on = f"{self.on} ({error.on})"
+            raise
+
     async def url(self, path: str) -> str:
         """Return the address of a path, with the protocol that the registry speaks."""
         async with self._choosing:
-            await self._choose_scheme()
+            with self._named():
+                await self._choose_scheme()
         return f"{self._schemes[0]}://{self._host}{path}"
 
     async def follow(self, location: str, *, asked: str) -> str:
@@ -152,7 +164,8 @@ class Endpoint:
         Raises:
             RegistryError: no honest registry sends anybody there: see `redirects`.
         """
-        return await self._client.follow(location, visited=[asked])
+        with self._named():
+            return await self._client.follow(location, visited=[asked])
 
     def retry(self) -> Retry:
         """Return a counter for the attempts of one piece of work."""
@@ -170,23 +183,27 @@ class Endpoint:
         return error
 
     async def _choose_scheme(self) -> None:
-        """Find out which of the allowed protocols the registry speaks; nothing secret is sent."""
-        while len(self._schemes) > 1:
-            url = f"{self._schemes[0]}://{self._host}/v2/"
+        """Find out which of the allowed protocols the registry speaks; nothing secret is sent.
+
+        A connection that breaks decides nothing: the next attempt asks in all protocols again.
+        """
+        broken: NetworkFault | None = None
+        for scheme in self._schemes if len(self._schemes) > 1 else ():
             try:
-                async with self._client.get(url, headers={}) as reply:
+                async with self._client.get(f"{scheme}://{self._host}/v2/", headers={}) as reply:
                     answer = await reply.read(MAX_ERROR_BODY_BYTES)
             except NetworkFault as fault:
                 if fault.reference not in ("registry-protocol", "tls", "registry-unreachable"):
                     raise
                 if fault.connecting:
                     raise  # nobody listens: the other protocol would find nobody either
-                self._schemes = self._schemes[1:]
-            else:
-                if self._schemes[0] == "http" and answer.status == 400:  # how TLS servers answer to http
-                    self._schemes = self._schemes[1:]
-                else:
-                    self._schemes = self._schemes[:1]
+                broken = broken or fault
+                continue
+            if scheme != "http" or answer.status != 400:  # how TLS servers answer to http
+                self._schemes = [scheme]
+                return
+        if broken is not None:
+            raise broken
 
 
 class Retry:
@@ -198,10 +215,7 @@ class Retry:
         self._deadlines = deadlines
 
     async def again(self, fault: NetworkFault) -> None:
-        """Wait before the next try, or raise the fault, with the image's name, when there shall be none."""
-        image = self._endpoint.on
-        if image not in (fault.on or image):
-            fault.on = f"{image} ({fault.on})"
+        """Wait before the next try, or raise the fault when there shall be none."""
         if fault.connecting and not self._endpoint.reached:
             raise fault  # a wrong name or port, most likely: patience would not help
         self.attempts += 1

@@ -80,6 +80,10 @@ class Upload:
             except NetworkFault as fault:
                 await retry.again(fault)
 
+    def forget(self) -> None:
+        """Remove the note on an upload that is of no more use."""
+        self._note.drop()
+
     async def mount(self, source: str) -> bool:
         """Have the registry take the blob from its repository `source`; False when it does not.
 

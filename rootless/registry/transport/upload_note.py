@@ -73,6 +73,12 @@ class UploadNote:
         except OSError:
             return
 
+    def drop(self) -> None:
+        """Remove what an earlier push left, when the blob has arrived all the same."""
+        if self._path and os.path.exists(self._path):
+            with self:
+                self.write("")
+
     def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
