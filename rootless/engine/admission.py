@@ -12,6 +12,7 @@ import os
 
 from layers.reference import Reference
 from rootless.errors import os_error_text
+from rootless.registry.transport.base import is_in_registry
 from rootless.trust.errors import BadPolicy, SignatureRefused
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ SYSTEM = "/etc"
 
 
 class Admission:
-    """What decides about the images of one command. Without a policy everything comes in."""
+    """What decides about images of registries. Without a policy everything comes in."""
 
     __slots__ = ("_policy", "_settings")
 
@@ -34,23 +35,24 @@ class Admission:
         self._settings = settings
 
     @classmethod
-    def of(cls, settings: RegistrySettings) -> Admission:
-        """Read the policy; blocking, it is a small file.
+    def to(cls, reference: str, settings: RegistrySettings) -> Admission | None:
+        """Return what decides about a reference as a user writes it; reads the policy, a small file.
+
+        What comes from a file or a directory has no signatures, and is the user's own business: None.
 
         Raises:
-            BadPolicy: it cannot be read.
+            BadPolicy: it cannot be read; not even what it may not be about comes in then.
         """
-        return cls(find_policy(settings), settings)
+        policy = find_policy(settings)
+        return cls(policy, settings) if is_in_registry(reference) else None
 
     def check_name(self, source: Source) -> None:
         """Refuse what no signature would make acceptable, before anybody is asked for it.
 
-        What comes from a file or a directory has no signatures, and is the user's own business.
-
         Raises:
             SignatureRefused: the policy rejects the image.
         """
-        if self._policy is None or not _is_in_registry(source):
+        if self._policy is None:
             return
         scope, verdict = self._policy.judge(Reference.parse(source.name))
         if verdict.refusal:
@@ -67,7 +69,7 @@ class Admission:
             RegistryError, BadKey: there is no telling.
         """
         self.check_name(source)
-        if self._policy is None or not _is_in_registry(source):
+        if self._policy is None:
             return
         image = Reference.parse(source.name)
         scope, verdict = self._policy.judge(image)
@@ -89,12 +91,6 @@ class Admission:
             keys = [key for signed in verdict.signed for key in (*signed.key_files, *signed.key_texts[:1])]
             asked += f"; wanted is a signature by {', '.join(keys)[:300]}\n`rootless sign` makes one"
         return SignatureRefused(f"cannot use the image: {reason}", on=image, hint=asked)
-
-
-def _is_in_registry(source: Source) -> bool:
-    from rootless.registry.transport.docker import RegistrySource  # what reads files pays for no HTTP
-
-    return isinstance(source, RegistrySource)
 
 
 def find_policy(settings: RegistrySettings) -> Policy | None:

@@ -17,6 +17,7 @@ from layers.digest import VerifyingHasher
 from layers.errors import InvalidManifest, LayersError, UnknownMediaType
 from layers.manifest import MAX_INDEX_DEPTH, Descriptor, ImageSearch, Platform, parse_index, parse_manifest
 from rootless.engine import loop
+from rootless.engine.admission import Admission
 from rootless.engine.explain import explained
 from rootless.engine.progress import COPIED, COPYING, EXISTS, WAITING, Progress
 from rootless.errors import ImageError
@@ -50,13 +51,16 @@ def copy_blocking(
 
     async def body() -> Digest:
         with explained(source, disk=""):
+            admission = Admission.to(source, settings)
             async with (
                 open_source(source, settings) as opened,
                 open_destination(destination, settings) as target,
             ):
                 if progress is not None:
                     progress.begin(f"{source}: Copying to {destination}")
-                copied = await copy_image(opened, target, platform=platform, form=form, progress=progress)
+                copied = await copy_image(
+                    opened, target, platform=platform, form=form, progress=progress, admission=admission
+                )
                 return copied.digest
 
     try:
@@ -74,6 +78,7 @@ async def copy_image(
     form: str = "",
     parallel: int = PARALLEL_DOWNLOADS,
     progress: Progress | None = None,
+    admission: Admission | None = None,
 ) -> Descriptor:
     """Copy what a source names; both are entered, and stay the caller's.
 
@@ -81,6 +86,7 @@ async def copy_image(
         platform: which image of an index; None copies the whole index.
         form: of `layers.convert.FORMATS`; "" is the one that it has, or Docker's where that is refused.
         parallel: blobs at the same time; 1 copies them in the order of the image.
+        admission: decides whether it may be copied; None lets it.
     Returns:
         the manifest, or index, that has the name there.
 
@@ -88,12 +94,12 @@ async def copy_image(
         LayersError: it is not what its digest says, or no image. RegistryError, RootlessError: a place fails.
     """
     try:
-        job = _Copy(source, destination, progress or Progress(), form=form, parallel=parallel)
+        job = _Copy(source, destination, progress, form=form, parallel=parallel, admission=admission)
         return await job.run(platform)
     except ManifestRefused as refusal:
         if form:
             raise
-        again = _Copy(source, destination, Progress(), form=DOCKER, parallel=parallel)
+        again = _Copy(source, destination, None, form=DOCKER, parallel=parallel, admission=admission)
         try:
             return await again.run(platform)
         except (LayersError, ImageError, ManifestRefused) as exc:
@@ -105,11 +111,19 @@ class _Copy:
     """The state of one copy."""
 
     def __init__(
-        self, source: Source, destination: Destination, progress: Progress, *, form: str, parallel: int
+        self,
+        source: Source,
+        destination: Destination,
+        progress: Progress | None,
+        *,
+        form: str,
+        parallel: int,
+        admission: Admission | None,
     ) -> None:
         self._source = source
         self._destination = destination
-        self._progress = progress
+        self._progress = progress or Progress()
+        self._admission = admission
         self._form = form
         self._slots = trio.Semaphore(parallel)
         self._blobs: set[Digest] = set()
@@ -117,9 +131,14 @@ class _Copy:
         self._counted: dict[Digest, int] = {}
 
     async def run(self, platform: Platform | None) -> Descriptor:
-        root, data = await self._source.fetch_manifest(None)
+        if self._admission:
+            self._admission.check_name(self._source)
+        named, data = await self._source.fetch_manifest(None)
+        root = named
         if platform is not None and media.is_index(root.media_type):
             root, data = await self._choose(root, data, platform)
+        if self._admission:
+            await self._admission.admit(self._source, named.digest, root.digest)
         self._check_accepted(root)
         return await self._copy_tree(root, data, depth=0)
 

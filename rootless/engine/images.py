@@ -89,7 +89,7 @@ async def pull(
         modes,
         lambda: open_source(reference, options.settings),
         shown=reference,
-        admission=Admission.of(options.settings),
+        admission=Admission.to(reference, options.settings),
         platform=options.platform,
         progress=progress,
         early=early,

@@ -11,8 +11,10 @@ from rootless.errors import ImageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from importlib.metadata import EntryPoint
     from typing import Protocol, Self
 
+    from layers.errors import LayersError
     from layers.manifest import Descriptor
     from rootless.registry.settings import RegistrySettings
 
@@ -113,6 +115,16 @@ if TYPE_CHECKING:
             ...
 
 
+def is_replaced(source: Source, descriptor: Descriptor, problem: LayersError) -> bool:
+    """Tell a source that the bytes of a blob were wrong; True when the next ones will come from elsewhere.
+
+    A source that has several places for its image has a method `reject` for it. Called in vain, it goes on
+    as before.
+    """
+    reject = getattr(source, "reject", None)
+    return reject is not None and bool(reject(descriptor, problem))
+
+
 GROUP = "rootless.transports"
 DEFAULT = "docker"
 
@@ -166,12 +178,22 @@ _BUILT_IN = {
 """For a source tree that is run without being installed, and so has no entry points."""
 
 
+def is_in_registry(reference: str) -> bool:
+    """Tell whether a reference is the name of an image in a registry, and no place of another kind."""
+    return split_reference(reference, frozenset(_plugins()) | _BUILT_IN.keys())[0] == DEFAULT
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
 def _find(reference: str) -> tuple[Transport, str]:
     """Return a reference's transport, and the rest of the reference."""
     from importlib import import_module
-    from importlib.metadata import entry_points
 
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    found = _plugins()
     name, rest = split_reference(reference, frozenset(found) | _BUILT_IN.keys())
     if name in found:
         transport: Transport = found[name].load()
