@@ -30,12 +30,13 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     parsed = TABLE.parse(argv)
     paths = find_paths(options.root)
     paths.ensure()
-    removal = store.ImageRemoval(paths, force=parsed.flag("force"))
+    with_layers = not parsed.flag("no-prune")
+    removal = store.ImageRemoval(paths, force=parsed.flag("force"), with_layers=with_layers)
 
     def remove(query: str) -> None:
         output.write("".join(line + "\n" for line in removal.remove(query)))
 
     code = several.for_each(parsed.positionals, remove)
-    if not parsed.flag("no-prune"):
+    if with_layers:
         removal.prune(modes.load_store_modes(paths)[1].mapping)
     return code

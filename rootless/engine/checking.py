@@ -183,8 +183,7 @@ class Check:
         }
         if self.is_listed:
             in_use = {spec.image_id for spec in specs}
-            chains = {chain for spec in specs for chain in spec.layers}
-            doomed = image_removal.doomed_snapshots(self._paths, in_use=chains)
+            doomed = image_removal.doomed_snapshots(self._paths)
             kinds["blobs that no image needs"] = len(self._layout.unneeded(in_use=in_use))
             kinds["parts of blobs that nobody will finish"] = len(self._layout.stale_parts())
             kinds["unpacked layers that no image needs"] = len(doomed)

@@ -75,9 +75,15 @@ def record_container(paths: Paths, container: Container, action: str, **more: st
     record(paths, CONTAINER, action, id=container.spec.id, attributes=attributes)
 
 
-def record_image(paths: Paths, action: str, *, id: str, name: str) -> None:
-    """Append an event of an image: "tag", "untag", "delete", "import"."""
-    record(paths, IMAGE, action, id=id, attributes={"name": name})
+def record_image(
+    paths: Paths, action: str, *, id: str, name: str, labels: Mapping[str, str] | None = None
+) -> None:
+    """Append an event of an image: "pull", "tag", "untag", "delete", "import"…
+
+    Args:
+        labels: of the image; Docker tells them of those that are there.
+    """
+    record(paths, IMAGE, action, id=id, attributes={**(labels or {}), "name": name})
 
 
 def record_volumes(paths: Paths, container: Container, action: str) -> None:

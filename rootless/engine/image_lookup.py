@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from layers import media
+from layers.digest import Digest
 from layers.errors import AmbiguousImage, ImageNotFound, LayersError
-from layers.manifest import chain_ids
+from layers.index import ImageEntry
+from layers.manifest import Descriptor, ImageSearch, Platform, chain_ids, find_media_type
 from layers.snapshot import Snapshots
 from layers.store.directory import ImageLayout
 from rootless.errors import ImageError, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from layers.digest import Digest
-    from layers.index import ImageEntry
     from layers.locks import FileLock
-    from layers.manifest import Descriptor, ImageConfig, Manifest
+    from layers.manifest import ImageConfig, Manifest
     from layers.store.base import Image
     from rootless.paths import Paths
 
@@ -46,6 +47,15 @@ class LocalImage:
         self.chain_ids = chain_ids(image.config.diff_ids)
 
     @property
+    def created(self) -> str:
+        """RFC 3339, "" if the image does not say."""
+        return self.config.created or ""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.config.labels
+
+    @property
     def size_bytes(self) -> int:
         return sum(self.layer_sizes)
 
@@ -67,13 +77,10 @@ def find_image(paths: Paths, query: str, *, snapshots_key: str = "") -> LocalIma
         NotFound: there is none, or a prefix fits several.
         ImageError: it is here, but damaged.
     """
+    entry = find_entry(paths, query)
     layout = ImageLayout(paths.store, locks=paths.locks)
     try:
-        image = LocalImage(layout.load_image(layout.resolve(query)))
-    except AmbiguousImage as exc:
-        raise NotFound(exc.message, on=query, hint=exc.hint, reference="ambiguous-id") from exc
-    except ImageNotFound as exc:
-        raise not_found(query) from exc
+        image = LocalImage(layout.load_image(_for_host(layout, entry)))
     except LayersError as exc:
         raise ImageError(
             exc.message, on=f"{query}: {exc.on}", hint=exc.hint, reference=exc.reference
@@ -81,6 +88,38 @@ def find_image(paths: Paths, query: str, *, snapshots_key: str = "") -> LocalIma
     if snapshots_key and missing_snapshots(paths, snapshots_key, image):
         raise not_found(query)
     return image
+
+
+def find_entry(paths: Paths, query: str) -> ImageEntry:
+    """Return the entry that a user means, of an image or of a manifest list, in the same words.
+
+    Raises:
+        NotFound: there is none, or a prefix fits several.
+    """
+    try:
+        return ImageLayout(paths.store, locks=paths.locks).resolve(query)
+    except AmbiguousImage as exc:
+        raise NotFound(exc.message, on=query, hint=exc.hint, reference="ambiguous-id") from exc
+    except ImageNotFound as exc:
+        raise not_found(query) from exc
+
+
+def same_image(layout: ImageLayout, entry: ImageEntry) -> list[ImageEntry]:
+    """Return all entries of the image, or of the manifest list, that an entry names."""
+    image_id = layout.image_id(entry)
+    return [
+        other
+        for other in layout.entries()
+        if other.digest == entry.digest or (image_id and layout.image_id(other) == image_id)
+    ]
+
+
+def labels_of(layout: ImageLayout, query: str) -> Mapping[str, str]:
+    """Return the labels of an image, none if it is damaged, or a manifest list, or not here."""
+    try:
+        return layout.load_image(layout.resolve(query)).config.labels
+    except LayersError:
+        return {}
 
 
 def plan_pull(paths: Paths, name: str, *, policy: str, snapshots_key: str) -> tuple[LocalImage | None, str]:
@@ -117,8 +156,12 @@ def find_stored(paths: Paths, source: str) -> Descriptor | None:
     """Return the manifest of an image of this store that is to be unpacked: `@DIGEST`, which is no name."""
     if not source.startswith("@"):
         return None
-    entries = ImageLayout(paths.store, locks=paths.locks).entries()
-    return next((entry.descriptor for entry in entries if source == f"@{entry.digest}"), None)
+    try:
+        digest = Digest.parse(source[1:])
+        data = ImageLayout(paths.store, locks=paths.locks).read_blob(digest)
+        return Descriptor(media_type=find_media_type(data), digest=digest, size=len(data))
+    except LayersError:
+        return None
 
 
 def keep_images(paths: Paths) -> FileLock:
@@ -166,6 +209,17 @@ def _load_all(paths: Paths) -> list[LocalImage]:
 def _shadows(images: list[LocalImage]) -> list[LocalImage]:
     named = {image.image_id for image in images if image.name}
     return [image for image in images if not image.name and image.image_id in named]
+
+
+def _for_host(layout: ImageLayout, entry: ImageEntry) -> ImageEntry:
+    """Return the entry as one of this host's image, if it is of a manifest list."""
+    if not media.is_index(entry.descriptor.media_type):
+        return entry
+    search = ImageSearch(entry.descriptor, Platform.host())
+    while search.wanted is not None:
+        search.feed(layout.read_blob(search.wanted.digest))
+    assert search.chosen is not None
+    return ImageEntry(search.chosen.with_annotations(entry.annotations))
 
 
 def plain_sizes(entry: ImageEntry, count: int) -> list[int]:

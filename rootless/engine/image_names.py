@@ -7,7 +7,7 @@ from layers.index import REF_NAME, REPO_DIGEST
 from layers.reference import Reference
 from layers.store.directory import ImageLayout
 from rootless.engine import events
-from rootless.engine.image_lookup import find_image
+from rootless.engine.image_lookup import find_entry, labels_of, same_image
 from rootless.errors import ImageError, NotFound, UsageError
 
 TYPE_CHECKING = False
@@ -41,15 +41,15 @@ def tag(paths: Paths, source: str, target: str) -> None:
         NotFound: there is no such image. UsageError: the name is no name.
     """
     reference = parse_target(target)
-    image = find_image(paths, source)
+    entry = find_entry(paths, source)
     layout = ImageLayout(paths.store, locks=paths.locks)
     try:
-        layout.tag(
-            reference.canonical, image.entry.descriptor, _annotations(image.entry.annotations, reference)
-        )
+        layout.tag(reference.canonical, entry.descriptor, _annotations(entry.annotations, reference))
     except LayersError as exc:
         raise ImageError(exc.message, on=f"{source}: {exc.on}", hint=exc.hint or None) from exc
-    events.record_image(paths, "tag", id=image.image_id, name=reference.familiar)
+    labels = labels_of(layout, reference.canonical)
+    subject = layout.image_id(entry) or entry.digest
+    events.record_image(paths, "tag", id=subject, name=reference.familiar, labels=labels)
 
 
 def untag(paths: Paths, query: str, names: Iterable[str]) -> None:
@@ -58,16 +58,16 @@ def untag(paths: Paths, query: str, names: Iterable[str]) -> None:
     Raises:
         NotFound: there is no such image, or it does not have such a name; then nothing is changed.
     """
-    image = find_image(paths, query)
+    entry = find_entry(paths, query)
     layout = ImageLayout(paths.store, locks=paths.locks)
-    entries = [entry for entry in layout.entries() if layout.image_id(entry) == image.image_id]
-    known = {entry.name: entry for entry in entries if entry.name is not None}
+    known = {each.name: each for each in same_image(layout, entry) if each.name is not None}
     doomed = [_own_name(known, name, query) for name in names] or list(known)
+    subject, labels = layout.image_id(entry) or entry.digest, labels_of(layout, query)
     for name in doomed:
         layout.untag(name)
         reference = known[name].reference
         shown = reference.familiar if reference else name
-        events.record_image(paths, "untag", id=image.image_id, name=shown)
+        events.record_image(paths, "untag", id=subject, name=shown, labels=labels)
 
 
 def _own_name(known: Mapping[str, object], name: str, query: str) -> str:

@@ -8,32 +8,18 @@ from __future__ import annotations
 
 import os
 
-from layers.errors import AmbiguousImage, ImageNotFound
 from layers.store.directory import ImageLayout
 from rootless.engine import events, records
-from rootless.engine.image_lookup import iter_images, not_found, shadows
-from rootless.errors import NotFound, StateConflict
+from rootless.engine.image_lookup import find_entry, iter_images, labels_of, same_image, shadows
+from rootless.errors import StateConflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from layers.index import ImageEntry
     from rootless.engine.image_lookup import LocalImage
     from rootless.paths import Paths
-
-
-class Removed:
-    """What one removal did, in the words that Docker prints.
-
-    Attributes:
-        lines: "Untagged: …", "Deleted: sha256:…".
-    """
-
-    __slots__ = ("lines",)
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
 
 
 def remove_image(
@@ -43,49 +29,50 @@ def remove_image(
     force: bool,
     users: Mapping[str, list[str]],
     running: Callable[[str], bool],
-) -> Removed:
-    """Remove a name, or an image with all its names.
+    with_layers: bool = True,
+) -> list[str]:
+    """Remove a name, or an image with all its names; a manifest list in the same way.
 
     Args:
         query: a name removes that name; an id, or its prefix, the image.
         force: several names, and images of stopped containers, are no obstacle.
         users: image id → ids of the containers that use it.
         running: tells whether a container runs.
+        with_layers: what else is there of it goes next, so tell of that too.
+    Returns:
+        what Docker prints: "Untagged: …", then "Deleted: sha256:…" for the image, and for each of its layers
+        that nothing needs any more, top first.
 
     Raises:
         NotFound: there is no such image.
         StateConflict: a container uses it, or it has several names and was given by id.
     """
     layout = ImageLayout(paths.store, locks=paths.locks)
-    try:
-        entry = layout.resolve(query)
-    except AmbiguousImage as exc:
-        raise NotFound(exc.message, on=query, hint=exc.hint, reference="ambiguous-id") from exc
-    except ImageNotFound as exc:
-        raise not_found(query) from exc
-    removed = Removed()
-    image_id = layout.image_id(entry)
-    siblings = [e for e in layout.entries() if image_id and layout.image_id(e) == image_id]
-    names = [e.name for e in siblings if e.name]
-    by_name = layout.load_index().find_name(query) is not None
-    subject = str(image_id or entry.digest)
-    if by_name and len(names) > 1:
-        _untag(paths, layout, entry, removed, image_id=subject)
-        return removed
+    entry = find_entry(paths, query)
+    entries = same_image(layout, entry)
+    names = [each.name for each in entries if each.name]
+    subject = layout.image_id(entry) or entry.digest
+    if len(names) > 1 and layout.load_index().find_name(query) is not None:
+        return _untag(paths, layout, entry, image_id=subject)
     if len(names) > 1 and not force:
         raise StateConflict(
             f"cannot remove image `{query}`: it has {len(names)} names: {', '.join(names)}",
             hint="remove it name by name, or use -f",
             reference="image-has-names",
         )
-    _check_users(query, users.get(image_id or "", []), force=force, running=running)
-    for each in siblings or [entry]:
+    _check_users(query, users.get(subject, []), force=force, running=running)
+    chains = next((image.chain_ids for image in iter_images(paths) if image.image_id == subject), ())
+    lines = []
+    for each in entries:
         if each.name:
-            _untag(paths, layout, each, removed, image_id=subject)
+            lines += _untag(paths, layout, each, image_id=subject)
         layout.remove(each.digest)
-    removed.lines.append(f"Deleted: {subject}")
     events.record_image(paths, "delete", id=subject, name=subject)
-    return removed
+    lines.append(f"Deleted: {subject}")
+    if with_layers:
+        needed = _needed_chains(paths)
+        lines += [f"Deleted: {chain}" for chain in reversed(chains) if chain not in needed]
+    return lines
 
 
 def unused_images(paths: Paths, *, users: Container[str], everything: bool) -> list[LocalImage]:
@@ -124,11 +111,9 @@ def free_space_of_images(
     try:
         for image in shadows(paths):
             layout.remove(image.entry.digest)
-        specs = [container.spec for container in records.load_all(paths)]
-        freed = layout.collect(in_use=frozenset(spec.image_id for spec in specs)).freed_bytes
-        hidden = [
-            _hide(path) for path in doomed_snapshots(paths, in_use={c for s in specs for c in s.layers})
-        ]
+        users = frozenset(container.spec.image_id for container in records.load_all(paths))
+        freed = layout.collect(in_use=users).freed_bytes
+        hidden = [_hide(path) for path in doomed_snapshots(paths)]
     finally:
         lock.release()
     for path in hidden:
@@ -137,14 +122,9 @@ def free_space_of_images(
     return freed
 
 
-def doomed_snapshots(paths: Paths, *, in_use: Collection[str]) -> list[str]:
-    """Return the trees that neither an image nor a container needs, of all id mappings.
-
-    Args:
-        in_use: chain ids of all containers.
-    """
-    needed = {chain.encoded for image in iter_images(paths) for chain in image.chain_ids}
-    needed |= {chain.removeprefix("sha256:") for chain in in_use}
+def doomed_snapshots(paths: Paths) -> list[str]:
+    """Return the trees that neither an image nor a container needs, of all id mappings."""
+    needed = {chain.removeprefix("sha256:") for chain in _needed_chains(paths)}
     doomed: list[str] = []
     for key in _names(paths.snapshots):
         parent = os.path.join(paths.snapshots, key)
@@ -154,15 +134,24 @@ def doomed_snapshots(paths: Paths, *, in_use: Collection[str]) -> list[str]:
     return doomed
 
 
-def _untag(paths: Paths, layout: ImageLayout, entry: ImageEntry, removed: Removed, *, image_id: str) -> None:
+def _needed_chains(paths: Paths) -> set[str]:
+    """Return the chain ids of all images and containers."""
+    found: set[str] = {chain for image in iter_images(paths) for chain in image.chain_ids}
+    return found.union(*(container.spec.layers for container in records.load_all(paths)))
+
+
+def _untag(paths: Paths, layout: ImageLayout, entry: ImageEntry, *, image_id: str) -> list[str]:
+    """Take a name away; return what Docker prints."""
     assert entry.name is not None
+    labels = labels_of(layout, entry.name)
     layout.untag(entry.name)
     reference = entry.reference
     name = reference.familiar if reference else entry.name
-    removed.lines.append(f"Untagged: {name}")
-    events.record_image(paths, "untag", id=image_id, name=name)
+    events.record_image(paths, "untag", id=image_id, name=name, labels=labels)
+    lines = [f"Untagged: {name}"]
     if reference and entry.repo_digest and not reference.digest:
-        removed.lines.append(f"Untagged: {reference.familiar_repository}@{entry.repo_digest}")
+        lines.append(f"Untagged: {reference.familiar_repository}@{entry.repo_digest}")
+    return lines
 
 
 def _check_users(query: str, users: list[str], *, force: bool, running: Callable[[str], bool]) -> None:

@@ -13,7 +13,7 @@ from layers.store.directory import ImageLayout
 from rootless.engine import events, loop, records
 from rootless.engine.admission import Admission
 from rootless.engine.explain import DISK_FULL, explained, free_space
-from rootless.engine.image_lookup import find_stored
+from rootless.engine.image_lookup import find_stored, labels_of
 from rootless.engine.progress import Progress
 from rootless.engine.pulling import Pull, PulledImage, held
 from rootless.engine.stored import StoredImage
@@ -173,12 +173,13 @@ async def unpack_stored(paths: Paths, modes: Modes, manifest: Descriptor, *, nam
 
 
 def _record(paths: Paths, pulled: PulledImage, action: str) -> None:
-    if not pulled.name:
-        events.record(paths, events.IMAGE, action, id=pulled.image_id)
-        return
-    reference = Reference.parse(pulled.name)
-    attributes = {"name": reference.familiar_repository}
-    events.record(paths, events.IMAGE, action, id=reference.familiar, attributes=attributes)
+    layout = ImageLayout(paths.store, locks=paths.locks)
+    labels = labels_of(layout, pulled.name or pulled.image_id)
+    id, name = pulled.image_id, str(pulled.image_id)
+    if pulled.name:
+        reference = Reference.parse(pulled.name)
+        id, name = reference.familiar, reference.familiar_repository
+    events.record_image(paths, action, id=id, name=name, labels=labels)
 
 
 def _make_room(paths: Paths, layout: ImageLayout) -> None:

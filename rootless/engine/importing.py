@@ -8,6 +8,7 @@ import tempfile
 from layers import media
 from layers.decompress import decoder_of, detect
 from rootless.engine import events, loop, new_image
+from rootless.engine.image_lookup import labels_of
 from rootless.engine.new_image import Workshop
 from rootless.errors import ImageError, RegistryError, RootlessError, UsageError, os_error_text
 from rootless.model.instructions import apply_changes
@@ -74,7 +75,8 @@ def import_image(paths: Paths, fd: int, request: Request, *, modes: Modes) -> Pu
             modes=modes,
             name=request.target.canonical if request.target else "",
         )
-    events.record_image(paths, "import", id=image.image_id, name=image.image_id)
+    labels = labels_of(shop.layout, image.image_id)
+    events.record_image(paths, "import", id=image.image_id, name=image.image_id, labels=labels)
     new_image.record_name(paths, image, request.target)
     return image
 

@@ -17,6 +17,7 @@ from layers.store.directory import ImageLayout
 from layers.tarencode import END
 from rootless.engine import events, records
 from rootless.engine.explain import explained, free_space
+from rootless.engine.image_lookup import labels_of
 from rootless.engine.logfile import timestamp
 
 TYPE_CHECKING = False
@@ -140,4 +141,5 @@ def now() -> str:
 def record_name(paths: Paths, image: PulledImage, target: Reference | None) -> None:
     """Tell that an image has got its name, as Docker does after `commit` and `import`."""
     if target is not None:
-        events.record_image(paths, "tag", id=image.image_id, name=target.familiar)
+        labels = labels_of(ImageLayout(paths.store, locks=paths.locks), target.canonical)
+        events.record_image(paths, "tag", id=image.image_id, name=target.familiar, labels=labels)

@@ -19,7 +19,7 @@ from layers.store.directory import ImageLayout
 from rootless.engine import events, loop, records
 from rootless.engine.copying import copy_image
 from rootless.engine.explain import explained
-from rootless.engine.image_lookup import find_image, keep_images, not_found
+from rootless.engine.image_lookup import find_image, keep_images, labels_of, not_found
 from rootless.engine.progress import COPIED, COPYING, EXISTS, LAYER_EXISTS, MOUNTED, PUSHED, PUSHING, Progress
 from rootless.engine.repack import Packing, repack
 from rootless.errors import ImageError, NotFound, UsageError
@@ -241,8 +241,10 @@ async def _push(
         )
     if not job.target:
         layout.update_index(partial(_with_repo_digest, entry=entry, digest=copied.digest))
-    attributes = {"name": reference.familiar_repository}
-    events.record(paths, events.IMAGE, "push", id=reference.familiar, attributes=attributes)
+    labels = labels_of(layout, entry.name)
+    events.record_image(
+        paths, "push", id=reference.familiar, name=reference.familiar_repository, labels=labels
+    )
     return Pushed(name=destination.name, tag=reference.tag or "latest", descriptor=copied)
 
 

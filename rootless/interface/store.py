@@ -99,7 +99,8 @@ def created_seconds(text: str) -> float:
 class ImageRemoval:
     """A removal of images, in view of the containers that are there at its beginning."""
 
-    def __init__(self, paths: Paths, *, force: bool) -> None:
+    def __init__(self, paths: Paths, *, force: bool, with_layers: bool = True) -> None:
+        self._with_layers = with_layers
         self._paths = paths
         self._force = force
         containers = records.load_all(paths)
@@ -118,18 +119,18 @@ class ImageRemoval:
         from rootless.engine import image_removal
 
         try:
-            removed = image_removal.remove_image(
+            return image_removal.remove_image(
                 self._paths,
                 query,
                 force=self._force,
                 users=self._users,
                 running=self._running.__contains__,
+                with_layers=self._with_layers,
             )
         except NotFound as exc:
             if self._force and exc.reference == "no-such-image":
                 return []
             raise
-        return removed.lines
 
     def prune(self, mapping: IdMapping) -> None:
         """Delete the layers that nothing else needs; must run in a process without threads."""

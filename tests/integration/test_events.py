@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.helpers.images import Layout, busybox_layer
 from tests.helpers.product import QUICK
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.helpers.product import Product
 
@@ -91,6 +93,23 @@ def test_images_are_told_of(fresh_product: Product, busybox_ref: str) -> None:
     fresh_product.run("rmi", busybox_ref)
     shown = fresh_product.run("events", "--until", "0s", "--format", "{{.Type}} {{.Action}}").lines
     assert shown == ["image pull", "image untag", "image delete"]
+
+
+def test_events_of_an_image_tell_its_labels(fresh_product: Product, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "labelled")
+    layout.image("localhost/labelled:1", [busybox_layer()], config={"Labels": {"tier": "db"}})
+    fresh_product.run("pull", "-q", f"oci:{layout.path}:localhost/labelled:1")
+    fresh_product.run("tag", "localhost/labelled:1", "localhost/labelled:2")
+    fresh_product.run("rmi", "localhost/labelled:2", "localhost/labelled:1")
+    form = "{{.Action}} {{.Actor.Attributes.tier}} {{.Actor.Attributes.name}}"
+    filters = ("--filter", "label=tier=db")
+    shown = fresh_product.run("events", "--until", "0s", "--format", form, *filters).lines
+    assert shown == [
+        "pull db localhost/labelled",
+        "tag db localhost/labelled:2",
+        "untag db localhost/labelled:2",
+        "untag db localhost/labelled:1",
+    ]
 
 
 def test_end_to_come_is_waited_for(product: Product, busybox: str) -> None:

@@ -550,9 +550,14 @@ def test_rmi_frees_what_nothing_else_needs(fresh_product: Product, tmp_path: Pat
     assert len(snapshots(fresh_product)) == 3
     result = fresh_product.run("rmi", "localhost/one")
     assert result.lines[0] == "Untagged: localhost/one:latest"
-    assert result.lines[-1] == f"Deleted: {image_of(Layout(tmp_path / 'one'), 'one')[1]}"
+    assert result.lines[-2] == f"Deleted: {image_of(Layout(tmp_path / 'one'), 'one')[1]}"
+    assert result.lines[-1].startswith("Deleted: sha256:")  # its own layer; the other is of both
     assert len(snapshots(fresh_product)) == 2
-    fresh_product.run("rmi", image_of(Layout(tmp_path / "two"), "two")[1][7:19])
+    two = image_of(Layout(tmp_path / "two"), "two")[1]
+    deleted = fresh_product.run("rmi", two[7:19]).lines[2:]
+    assert deleted[0] == f"Deleted: {two}"
+    assert len(deleted) == 3
+    assert deleted[2] == f"Deleted: {digest(base.bytes())}"  # the chain id of a first layer is its diff id
     assert snapshots(fresh_product) == []
     assert list((fresh_product.store / "blobs/sha256").iterdir()) == []
     assert "no such image" in fresh_product.fail(1, "rmi", "localhost/one").err
