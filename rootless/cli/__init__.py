@@ -50,6 +50,11 @@ COMMANDS = {
     "ps": ("rootless.cli.ps", "List containers"),
     "pull": ("rootless.cli.pull", "Download an image from a registry"),
     "push": ("rootless.cli.push", "Upload an image to a registry"),
+    "registry gc": (
+        "rootless.cli.registry_gc",
+        "Delete the blobs that no manifest of a registry refers to",
+    ),
+    "registry serve": ("rootless.cli.registry_serve", "Serve a registry"),
     "rename": ("rootless.cli.rename", "Rename a container"),
     "restart": ("rootless.cli.restart", "Restart one or more containers"),
     "rm": ("rootless.cli.rm", "Remove one or more containers"),
@@ -131,6 +136,10 @@ GROUPS = {
             "untag": "untag",
             "verify": "verify",
         },
+    ),
+    "registry": (
+        "Manage a registry of one's own",
+        {"gc": "registry gc", "serve": "registry serve"},
     ),
     "system": (
         "Manage the engine",

@@ -64,9 +64,9 @@ def complete(tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("rootless r", ["run", "rm"]),
-        ("rootless --root /x r", ["run", "rm"]),
-        ("rootless --root=/x r", ["run", "rm"]),
+        ("rootless r", ["run", "rm", "registry"]),
+        ("rootless --root /x r", ["run", "rm", "registry"]),
+        ("rootless --root=/x r", ["run", "rm", "registry"]),
         ("rootless --log-level ", ["debug", "info", "warn", "error", "fatal"]),
         ("rootless run --pu", ["--publish-all", "--publish", "--pull"]),
         ("rootless run --pull ", ["always", "missing", "never"]),
