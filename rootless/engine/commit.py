@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext
 
 from layers.digest import Digest
 from layers.errors import LayersError
@@ -10,13 +10,14 @@ from layers.index import ImageEntry
 from rootless.engine import describe, events, freezer, new_image, records
 from rootless.engine.archive import Archivist
 from rootless.engine.new_image import Layer, Workshop
-from rootless.errors import ImageError, NotFound, StateConflict
+from rootless.errors import ImageError
 from rootless.model import lifecycle
 from rootless.model.instructions import apply_changes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from layers.manifest import ImageConfig, Manifest
@@ -84,7 +85,7 @@ def commit(
         def fill(take: Callable[[bytes], None]) -> None:
             notes.extend(archivist.read_layer(take).notes)
 
-        with _paused(paths, container) if request.pause else _untouched():
+        with _held(paths, container) if request.pause else nullcontext():
             added = shop.add_layer(fill, manifest_type=manifest.media_type)
         layers = [
             Layer(descriptor, diff_id=diff_id)
@@ -169,21 +170,7 @@ def _load_parent(layout: ImageLayout, spec: ContainerSpec) -> tuple[Manifest, Im
     )
 
 
-@contextmanager
-def _paused(paths: Paths, container: Container) -> Iterator[None]:
+def _held(paths: Paths, container: Container) -> AbstractContextManager[None]:
     """Stop the processes of a container that runs, so that its files do not change."""
     current = records.observe(records.load(paths, container.spec.id))
-    if current.state.status != lifecycle.RUNNING:
-        yield
-        return
-    freezer.pause(paths, current)
-    try:
-        yield
-    finally:
-        with suppress(NotFound, StateConflict):  # it was killed meanwhile
-            freezer.unpause(paths, records.load(paths, container.spec.id))
-
-
-@contextmanager
-def _untouched() -> Iterator[None]:
-    yield
+    return freezer.held(paths, current) if current.state.status == lifecycle.RUNNING else nullcontext()

@@ -15,16 +15,17 @@ import os
 import select
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from rootless.engine import events, records
-from rootless.errors import RuntimeSetupError
+from rootless.errors import NotFound, RuntimeSetupError, StateConflict
 from rootless.linux import cgroups, processes, procfs
 from rootless.model import lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from typing import NoReturn
 
     from rootless.engine.records import Container
     from rootless.linux.processes import Process
@@ -65,6 +66,29 @@ def unpause(paths: Paths, container: Container) -> None:
     events.record_container(paths, container, "unpause")
 
 
+@contextmanager
+def held(paths: Paths, container: Container) -> Iterator[None]:
+    """Stop a running container's processes while the block runs.
+
+    A child lets them go on at the end of this process at the latest. Must run in a process with one thread.
+
+    Raises:
+        StateConflict, RuntimeSetupError: as `pause`.
+    """
+    waiting, ours = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _release_at_end(paths, container, waiting=waiting, ours=ours)
+    os.close(waiting)
+    try:
+        pause(paths, container)
+        yield
+    finally:
+        os.close(ours)
+        if os.waitpid(child, 0)[1]:  # it was killed
+            _release(paths, container)
+
+
 def thaw(container: Container) -> None:
     """Let the processes go on, whatever the record says; idempotent."""
     cgroup = _usable_cgroup(container)
@@ -79,6 +103,24 @@ def thaw(container: Container) -> None:
 def is_quiet(threads: Iterable[str]) -> bool:
     """Tell from the state letters of each process's threads whether nothing runs. Pure."""
     return all(_QUIET.issuperset(states) for states in threads)
+
+
+def _release_at_end(paths: Paths, container: Container, *, waiting: int, ours: int) -> NoReturn:
+    """Be the child of `held`, in a session of its own: what is killed with its parent's group is not."""
+    code = 1
+    try:
+        os.setsid()
+        os.close(ours)
+        os.read(waiting, 1)
+        _release(paths, container)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _release(paths: Paths, container: Container) -> None:
+    with suppress(NotFound, StateConflict):  # it was killed or unpaused meanwhile, or never paused
+        unpause(paths, records.load(paths, container.spec.id))
 
 
 def _freeze(container: Container) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.helpers.images import Layer, Layout, busybox_layer
+from tests.helpers.killing import bad_blobs, duration, kill_after
 from tests.helpers.product import QUICK
 
 if TYPE_CHECKING:
@@ -38,29 +38,6 @@ def image(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
     layout = Layout(tmp_path_factory.mktemp("crash"))
     layout.image("1", layers)
     return layout.push("1", f"{registry.address}/crash:1")
-
-
-def bad_blobs(product: Product) -> list[str]:
-    """Return the blobs of the store whose content is not what their name says."""
-    blobs = (product.store / "blobs/sha256").glob("*")
-    return [p.name for p in blobs if hashlib.sha256(p.read_bytes()).hexdigest() != p.name]
-
-
-def kill_after(product: Product, seconds: float, *words: str, group: bool) -> None:
-    """Start a command, and kill it, or it and its children, after a while."""
-    with product.start(*words, start_new_session=True, stdout=-3, stderr=-3) as process:
-        time.sleep(seconds)
-        if group:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-        process.wait(20)
-
-
-def duration(product: Product, *words: str) -> float:
-    start = time.monotonic()
-    product.run(*words)
-    return time.monotonic() - start
 
 
 def assert_listing_is_true(product: Product) -> None:
