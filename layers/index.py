@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 REF_NAME = "org.opencontainers.image.ref.name"
 REPO_DIGEST = "io.rootless.repo-digest"
+ASKED_AS = "io.rootless.asked-as"
+"""The reference that a user meant the image by: a short name, which was found under another one."""
 MAX_INDEX_BYTES = 64 << 20
 """Ours to write, so not bounded as strangers' documents are: 100,000 entries are about 40 MB."""
 _HEX = frozenset("0123456789abcdef")
@@ -155,10 +157,16 @@ class ImageIndex:
             ImageNotFound: nothing fits.
             AmbiguousImage: a prefix fits several ids.
         """
-        entry = self.find_name(query) or self._find_id(query, image_id_of)
+        entry = self.find_name(query) or self._find_asked(query) or self._find_id(query, image_id_of)
         if entry is None:
             raise ImageNotFound("cannot find image: no name or id fits", on=query[:160])
         return entry
+
+    def _find_asked(self, query: str) -> ImageEntry | None:
+        wanted = _reference(query)
+        asked = wanted.canonical if wanted else ""
+        found = (entry for entry in self.entries if entry.annotations.get(ASKED_AS) == asked)
+        return next(found, None) if asked else None
 
     def _find_digest(self, wanted: Reference) -> ImageEntry | None:
         """As in Docker, a tag beside a digest is not looked at."""

@@ -97,6 +97,10 @@ class Parsed:
     def flag(self, key: str) -> bool:
         return bool(self._value(key))
 
+    def said(self, key: str) -> bool | None:
+        """Return a flag, None where it was not on the command line."""
+        return self.flag(key) if self.given(key) else None
+
     def text(self, key: str) -> str:
         """Return the last value of a string option, or its default, or ""."""
         value = self._value(key)

@@ -50,7 +50,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     from rootless.interface.images import pull_options
 
     source, destination = parsed.positionals
-    wanted = pull_options(os.environ, platform=parsed.text("platform"), tls_verify=parsed.flag("tls-verify"))
+    wanted = pull_options(os.environ, platform=parsed.text("platform"), tls_verify=parsed.said("tls-verify"))
     quiet = parsed.flag("quiet")
     digest = copying.copy_blocking(
         source,

@@ -75,7 +75,7 @@ def _ensure_image(paths: Paths, parsed: Parsed, options: GlobalOptions, *, mappi
         print(f"Layers of image '{name}' are lost, pulling it again", file=sys.stderr)
     elif policy != "always":
         print(f"Unable to find image '{name}' locally", file=sys.stderr)
-    words = [f"--tls-verify={str(parsed.flag('tls-verify')).lower()}"]
+    words = [f"--tls-verify={parsed.text('tls-verify').lower()}"] if parsed.given("tls-verify") else []
     words += [f"--platform={parsed.text('platform')}"] if parsed.given("platform") else []
     words += ["--quiet"] if parsed.flag("quiet") else []
     image_id = _pull_in_child(options, name, *words)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rootless.engine.session import Session
     from rootless.model.spec import Process
     from rootless.paths import Paths
+    from rootless.registry.settings import RegistrySettings
 
 
 ALL_STREAMS = frozenset(("stdin", "stdout", "stderr"))
@@ -37,6 +38,12 @@ def notice_once(paths: Paths, text: str) -> None:
     except FileExistsError:
         return
     notice(text)
+
+
+def warn_of_files(paths: Paths, settings: RegistrySettings) -> None:
+    """Tell, once a boot, what makes no sense in files about registries."""
+    for text in settings.registries.warnings:
+        notice_once(paths, text)
 
 
 def warn_of_logout(paths: Paths) -> None:

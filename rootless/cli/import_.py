@@ -61,7 +61,7 @@ def _open(source: str, *, store: str) -> int:
         from rootless.engine import importing
         from rootless.interface.images import pull_options
 
-        settings = pull_options(os.environ, platform="", tls_verify=True).settings
+        settings = pull_options(os.environ, platform="", tls_verify=None).settings
         return importing.download(source, settings, directory=store)
     try:
         return os.open(source, os.O_RDONLY | os.O_CLOEXEC)

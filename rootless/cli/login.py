@@ -48,7 +48,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     from rootless.registry.settings import RegistrySettings
 
     registry = registry_of(parsed.positionals[0] if parsed.positionals else "")
-    settings = RegistrySettings.of(os.environ, tls_verify=parsed.flag("tls-verify"))
+    settings = RegistrySettings.of(os.environ, tls_verify=parsed.said("tls-verify"))
     if parsed.flag("get-login"):
         known = logins.current(settings, registry)
         if known is None or not known.username:

@@ -32,7 +32,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     from rootless.registry.authfile import registry_of
     from rootless.registry.settings import RegistrySettings
 
-    settings = RegistrySettings.of(os.environ, tls_verify=True)
+    settings = RegistrySettings.of(os.environ, tls_verify=None)
     if everywhere:
         logins.forget_all(settings)
         output.write("Removed login credentials for all registries\n")

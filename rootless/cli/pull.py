@@ -45,18 +45,20 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     facts = forked.receive_facts()
     early = forked if facts else None
     quiet = parsed.flag("quiet")
+    wanted = pull_options(os.environ, platform=parsed.text("platform"), tls_verify=parsed.said("tls-verify"))
+    foreground.warn_of_files(paths, wanted.settings)
     pulled = images.pull_blocking(
         paths,
         modes.store_modes(facts or modes.load_facts(paths)),  # which says why, where the worker could not
         parsed.positionals[0],
-        options=pull_options(
-            os.environ, platform=parsed.text("platform"), tls_verify=parsed.flag("tls-verify")
-        ),
+        options=wanted,
         progress=make_progress(quiet=quiet),
         early=early,
     )
     for note in pulled.notes:
         foreground.notice(note)
+    for note in pulled.passed_over if not quiet else ():
+        foreground.notice(f"passed over {note}")
     id_fd = parsed.number("id-fd")
     if id_fd is not None:
         os.write(id_fd, f"{pulled.image_id}\n".encode())

@@ -56,7 +56,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     from rootless.interface.images import pull_options
     from rootless.paths import find_paths
 
-    wanted = pull_options(os.environ, platform=parsed.text("platform"), tls_verify=parsed.flag("tls-verify"))
+    wanted = pull_options(os.environ, platform=parsed.text("platform"), tls_verify=parsed.said("tls-verify"))
     job = push.PushJob(
         query,
         target=target,

@@ -10,6 +10,7 @@ import trio  # noqa: TID253  the engine's pull side, never on the launch path
 from layers.digest import CHUNK_BYTES, VerifyingHasher
 from layers.errors import DigestMismatch, LockTimeout, SizeMismatch
 from rootless.engine.progress import DOWNLOADED, DOWNLOADING
+from rootless.registry.transport.base import is_replaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ LOCK_POLL_S = 0.05
 
 
 class StartOver(Exception):
-    """What was fed so far is wrong by our own fault: bytes of an earlier attempt, or a decayed blob."""
+    """What was fed so far is wrong and can be had right: bytes of an earlier attempt, of a mirror, or of a
+    decayed blob."""
 
 
 class Fetcher:
@@ -54,14 +56,20 @@ class Fetcher:
             raise SizeMismatch(expected=limit, actual=descriptor.size, on=descriptor.digest)
         if self._layout.has(descriptor.digest, size=descriptor.size):
             return self._layout.read_blob(descriptor.digest, limit)
-        hasher = VerifyingHasher(descriptor)
-        data = bytearray()
-        async with aclosing(self._source.open_blob(descriptor)) as pieces:
-            async for piece in pieces:
-                hasher.update(piece)
-                data += piece
-        hasher.finish()
-        return bytes(data)
+        while True:
+            hasher = VerifyingHasher(descriptor)
+            data = bytearray()
+            try:
+                async with aclosing(self._source.open_blob(descriptor)) as pieces:
+                    async for piece in pieces:
+                        hasher.update(piece)
+                        data += piece
+                hasher.finish()
+            except (DigestMismatch, SizeMismatch) as exc:
+                if not is_replaced(self._source, descriptor, exc):
+                    raise
+            else:
+                return bytes(data)
 
     async def fetch(
         self,
@@ -130,7 +138,7 @@ class Fetcher:
         try:
             await trio.to_thread.run_sync(ingest.commit)  # fsync
         except DigestMismatch as exc:
-            if ingest.offset:
+            if is_replaced(self._source, descriptor, exc) or ingest.offset:
                 raise StartOver from exc
             raise
         del self._begun[descriptor.digest]

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, closing
 import trio  # noqa: TID253  the engine's pull side, never on the launch path
 
 from layers import media, unsynced
-from layers.index import REPO_DIGEST
+from layers.index import ASKED_AS, REPO_DIGEST
 from layers.manifest import (
     Descriptor,
     ImageConfig,
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from rootless.paths import Paths
     from rootless.registry.transport.base import Source
 
-_ATTEMPTS = 2
-"""Bytes that an earlier pull left may be damaged; those of this one are not."""
+_ATTEMPTS = 8
+"""Bytes that an earlier pull left may be damaged, and so may those of some mirrors."""
 
 
 class PulledImage:
@@ -61,18 +61,27 @@ class PulledImage:
         name: canonical name. image_id: digest of its config. digest: that the registry gave for the name.
         is_new: something changed here.
         notes: what could not be kept on this file system, one line each.
+        passed_over: registries that were of no use, and why, one line each.
     """
 
-    __slots__ = ("digest", "image_id", "is_new", "name", "notes")
+    __slots__ = ("digest", "image_id", "is_new", "name", "notes", "passed_over")
 
     def __init__(
-        self, *, name: str, image_id: str, digest: str, is_new: bool, notes: tuple[str, ...] = ()
+        self,
+        *,
+        name: str,
+        image_id: str,
+        digest: str,
+        is_new: bool,
+        notes: tuple[str, ...] = (),
+        passed_over: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.image_id = image_id
         self.digest = digest
         self.is_new = is_new
         self.notes = notes
+        self.passed_over = passed_over
 
     @property
     def status_text(self) -> str:
@@ -167,6 +176,7 @@ class Pull:
             digest=root.digest,
             is_new=self._changed,
             notes=tuple(self._notes),
+            passed_over=tuple(getattr(self._source, "passed_over", ())),
         )
 
     async def _choose(
@@ -302,9 +312,11 @@ class Pull:
                 self._layout.keep(chosen, annotations)
             return
         annotations[REPO_DIGEST] = str(root.digest)
+        if asked := getattr(self._source, "asked", ""):
+            annotations[ASKED_AS] = asked
         for entry in self._layout.entries():
             if entry.name == name and entry.digest == chosen.digest and entry.repo_digest == root.digest:
-                if not self._changed:
+                if not self._changed and asked in ("", entry.annotations.get(ASKED_AS)):
                     return
                 break
         else:

@@ -45,12 +45,12 @@ class Images:
         self._paths = paths
         self._agent = agent
 
-    async def pull(self, name: str, *, platform: str = "", tls_verify: bool = True) -> Image:
+    async def pull(self, name: str, *, platform: str = "", tls_verify: bool | None = None) -> Image:
         """Bring an image from a registry, or from a directory (`oci:…`), and unpack it.
 
         Args:
             platform: if the image has several, for example "linux/arm64".
-            tls_verify: require HTTPS with a trusted certificate.
+            tls_verify: require HTTPS with a trusted certificate; None, wherever no file says otherwise.
         Raises:
             RegistryError: the registry, or the way to it, is at fault. ImageError: the image is.
         """
@@ -87,7 +87,7 @@ class Images:
         """
         await self._agent.call("remove image", name, force=force)
 
-    async def _ensure(self, name: str, *, policy: str, platform: str, tls_verify: bool) -> str:
+    async def _ensure(self, name: str, *, policy: str, platform: str, tls_verify: bool | None) -> str:
         """Have an image ready to run, as `--pull` says; return what finds it here."""
         key = (await self._modes()).mapping.key
         _, source = await trio.to_thread.run_sync(
@@ -114,16 +114,17 @@ async def creation_words(
         image,
         policy=str(options.get("pull", "missing")),
         platform=str(options.get("platform", "")),
-        tls_verify=bool(options.get("tls_verify", True)),
+        tls_verify=options.get("tls_verify"),
     )
     return [*words({**options, "pull": "never"}), "--", found, *command]
 
 
-def pull_options(environment: Mapping[str, str], *, platform: str, tls_verify: bool) -> PullOptions:
+def pull_options(environment: Mapping[str, str], *, platform: str, tls_verify: bool | None) -> PullOptions:
     """Return what a user and their environment say about a pull.
 
     Args:
         platform: "" for this host's.
+        tls_verify: None where the user has not said it.
     Raises:
         UsageError: that is no platform.
     """

@@ -61,23 +61,24 @@ def repository_scope(path: str, *actions: str) -> str:
     return f"repository:{path}:{','.join(actions)}"
 
 
-def check_realm(realm: str, *, registry: str, insecure: bool) -> str:
+def check_realm(realm: str, *, registry: str, insecure: bool, plain_host: str = "") -> str:
     """Return the realm when it may be sent a registry's credentials, and its token may be believed.
 
     Args:
         realm: as in the challenge.
         registry: host[:port] that sent the challenge.
         insecure: the user said --tls-verify=false.
+        plain_host: that may be asked without TLS all the same, "" for none.
 
     Raises:
         RegistryError: not a plain https URL; http to another machine; or a registry elsewhere that
             points at this machine.
     """
-    parts = urlsplit(realm)
     try:
+        parts = urlsplit(realm)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        host = ""
+        parts, host = urlsplit(""), ""
     problem = ""
     if parts.scheme not in ("https", "http") or not host or not realm.isascii() or not realm.isprintable():
         problem = "it is not a URL of https"
@@ -85,7 +86,7 @@ def check_realm(realm: str, *, registry: str, insecure: bool) -> str:
         problem = "it holds a user name"
     elif is_inward(host) and not is_loopback(host_of(registry)):
         problem = "it points at this machine or its link-local network"
-    elif parts.scheme == "http" and not insecure and not is_loopback(host):
+    elif parts.scheme == "http" and not (insecure or host == plain_host) and not is_loopback(host):
         problem = "it is not https, and credentials would be readable on the way"
     if problem:
         raise RegistryError(

@@ -156,10 +156,15 @@ class Reply:
 class HttpClient:
     """Connections to a registry and to whoever it sends us to; an async context manager."""
 
-    def __init__(self, settings: RegistrySettings, registry: str) -> None:
-        """Set up for `registry`, host[:port] as certs.d directories and images name it."""
+    def __init__(self, settings: RegistrySettings, registry: str, *, insecure: bool = False) -> None:
+        """Set up.
+
+        Args:
+            registry: host[:port] as certs.d directories and images name it.
+            insecure: any certificate will do for this registry, whatever the settings say, and for it alone.
+        """
         self.settings = settings
-        self._pools = Pools(settings, registry)
+        self._pools = Pools(settings, registry, insecure=insecure)
         self._http = httpx2.AsyncClient(
             transport=self._pools,
             trust_env=False,  # no netrc; proxies and certificates are ours to decide

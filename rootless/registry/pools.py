@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Pools(httpx2.AsyncBaseTransport):
     """Choose connection pool by URL: the registry's own TLS settings are for the registry alone."""
 
-    def __init__(self, settings: RegistrySettings, registry: str) -> None:
+    def __init__(self, settings: RegistrySettings, registry: str, *, insecure: bool) -> None:
         self._settings = settings
+        self._insecure = insecure
         self._registry = registry
         self._pools: dict[tuple[str, str], httpx2.AsyncHTTPTransport] = {}
 
@@ -49,7 +50,9 @@ class Pools(httpx2.AsyncBaseTransport):
                 ssl.PROTOCOL_TLS_CLIENT
             )  # trusts nobody; loading the system's costs 20 ms
         else:
-            context = make_context(self._settings, self._registry if trust == "registry" else "")
+            is_registry = trust == "registry"
+            verify = self._settings.tls_verify and not (self._insecure and is_registry)
+            context = make_context(self._settings, self._registry if is_registry else "", verify=verify)
         try:
             return httpx2.AsyncHTTPTransport(verify=context, proxy=proxy or None, trust_env=False)
         except (ImportError, ValueError, httpx2.InvalidURL) as exc:

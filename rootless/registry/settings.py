@@ -6,6 +6,8 @@ import os
 
 from rootless.errors import UsageError
 from rootless.model.value import Value
+from rootless.registry.registries import Registries
+from rootless.registry.registry_files import load_registries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,9 +108,11 @@ class RegistrySettings:
             XDG_RUNTIME_DIR, XDG_CONFIG_HOME, XDG_STATE_HOME, HOME, SSL_CERT_FILE, SSL_CERT_DIR and the proxy
             variables. All of it goes to credential helpers, which are the user's own programs.
         deadlines: see `Deadlines`.
+        registries: which of them are asked for what.
+        strict: the user wants TLS wherever the registries' configuration would do without.
     """
 
-    __slots__ = ("deadlines", "environment", "tls_verify")
+    __slots__ = ("deadlines", "environment", "registries", "strict", "tls_verify")
 
     def __init__(
         self,
@@ -116,21 +120,44 @@ class RegistrySettings:
         environment: Mapping[str, str],
         tls_verify: bool = True,
         deadlines: Deadlines | None = None,
+        registries: Registries | None = None,
+        strict: bool = False,
     ) -> None:
         self.environment = environment
         self.tls_verify = tls_verify
         self.deadlines = deadlines or Deadlines()
+        self.registries = registries or Registries()
+        self.strict = strict
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], *, tls_verify: bool) -> Self:
-        """Return what a user and their environment say.
+    def of(cls, environment: Mapping[str, str], *, tls_verify: bool | None) -> Self:
+        """Return what a user, their environment and their files say.
 
+        Args:
+            tls_verify: None where the user has not said it.
         Raises:
             UsageError: $ROOTLESS_REGISTRY_DEADLINES makes no sense. It is for tests, and for networks that
                 the defaults do not fit.
+            RegistryError: a file about registries makes none.
         """
         deadlines = Deadlines.parse(environment.get("ROOTLESS_REGISTRY_DEADLINES", ""))
-        return cls(environment=dict(environment), tls_verify=tls_verify, deadlines=deadlines)
+        return cls(
+            environment=dict(environment),
+            tls_verify=tls_verify is not False,
+            deadlines=deadlines,
+            registries=load_registries(environment),
+            strict=tls_verify is True,
+        )
+
+    def once(self) -> Self:
+        """Return these settings for a registry that is not waited for, since another one can be asked."""
+        return type(self)(
+            environment=self.environment,
+            tls_verify=self.tls_verify,
+            deadlines=self.deadlines.replace(attempts=1),
+            registries=self.registries,
+            strict=self.strict,
+        )
 
     @property
     def home(self) -> str:

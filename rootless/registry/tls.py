@@ -33,15 +33,17 @@ def certs_directory(settings: RegistrySettings, registry: str) -> str:
     return ""
 
 
-def make_context(settings: RegistrySettings, registry: str) -> ssl.SSLContext:
+def make_context(settings: RegistrySettings, registry: str, *, verify: bool) -> ssl.SSLContext:
     """Return the context for connections to a registry, or with registry "" to anybody else.
 
+    Args:
+        verify: accept none but trusted certificates.
     Raises:
         RegistryError: a configured certificate cannot be used.
     """
     import ssl
 
-    if not settings.tls_verify:
+    if not verify:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

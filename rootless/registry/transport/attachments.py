@@ -33,15 +33,17 @@ class Attachments:
     """The small documents of one repository; an async context manager."""
 
     def __init__(self, reference: Reference, settings: RegistrySettings) -> None:
-        self._path = reference.path
-        self._on = reference.canonical
+        place = settings.registries.places(reference)[-1]
+        self._path = place.path
+        self._on = place.on
         self._endpoint = Endpoint(
             settings,
-            domain=reference.domain,
-            path=reference.path,
-            scopes=(repository_scope(reference.path, "pull"),),
+            domain=place.domain,
+            path=place.path,
+            scopes=(repository_scope(place.path, "pull"),),
             on=self._on,
             doing=_DOING,
+            insecure=place.insecure,
         )
 
     async def __aenter__(self) -> Self:

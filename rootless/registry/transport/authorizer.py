@@ -21,7 +21,7 @@ from rootless.registry.challenge import (
 )
 from rootless.registry.credentials import describe_places, find_credential
 from rootless.registry.faults import Answer, answer_error
-from rootless.registry.hosts import api_host
+from rootless.registry.hosts import api_host, host_of
 from rootless.registry.settings import MAX_TOKEN_BODY_BYTES
 
 TYPE_CHECKING = False
@@ -45,8 +45,10 @@ class Authorizer:
         path: str,
         scopes: tuple[str, ...],
         credential: Credential | None = None,
+        insecure: bool = False,
     ) -> None:
         self.header = ""
+        self._insecure = insecure
         self._client = client
         self._domain = domain
         self._path = path
@@ -108,6 +110,7 @@ class Authorizer:
             challenge.parameters["realm"],
             registry=api_host(self._domain),
             insecure=not self._client.settings.tls_verify,
+            plain_host=host_of(self._domain) if self._insecure else "",
         )
         if credential and credential.identity_token:
             form = refresh_form(challenge, scopes=self._scopes, refresh_token=credential.identity_token)

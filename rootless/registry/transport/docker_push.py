@@ -50,19 +50,22 @@ class RegistryDestination:
         self.name = reference.canonical
         self.mounted: set[Digest] = set()
         self._reference = reference
-        self._sources = dict(sources or {})
+        self._place = place = settings.registries.places(reference, doing="push")[-1]
+        is_home = place.repository == reference.repository  # elsewhere, what others have is elsewhere too
+        self._sources = dict(sources or {}) if is_home else {}
         self._refused: set[str] = set()
-        others = sorted({path for paths in self._sources.values() for path in paths} - {reference.path})
+        others = sorted({path for paths in self._sources.values() for path in paths} - {place.path})
         self._endpoint = Endpoint(
             settings,
-            domain=reference.domain,
-            path=reference.path,
+            domain=place.domain,
+            path=place.path,
             scopes=(
-                repository_scope(reference.path, "pull", "push"),
+                repository_scope(place.path, "pull", "push"),
                 *(repository_scope(path, "pull") for path in others),
             ),
-            on=self.name,
+            on=place.on,
             doing="push",
+            insecure=place.insecure,
         )
         self._uploads: dict[Digest, Upload] = {}
         self._notes = notes
@@ -81,7 +84,7 @@ class RegistryDestination:
             upload.forget()
             return True
         for source in self._sources.get(descriptor.digest, ()):
-            if source == self._reference.path or source in self._refused:
+            if source == self._place.path or source in self._refused:
                 continue
             if await upload.mount(source):
                 self.mounted.add(descriptor.digest)
@@ -97,20 +100,20 @@ class RegistryDestination:
         self._chunk = upload.chunk  # what a proxy refused once it refuses again
 
     def _upload(self, descriptor: Descriptor) -> Upload:
-        note = UploadNote(self._notes, f"{self._reference.repository}@{descriptor.digest}")
-        return Upload(self._endpoint, self._reference.path, descriptor, note=note)
+        note = UploadNote(self._notes, f"{self._place.repository}@{descriptor.digest}")
+        return Upload(self._endpoint, self._place.path, descriptor, note=note)
 
     async def put_manifest(self, data: bytes, descriptor: Descriptor, *, final: bool) -> None:
         name: str = descriptor.digest
         if final:
-            name = self._reference.digest or self._reference.tag or "latest"
+            name = self._place.tag_or_digest
             if self._reference.digest and name != descriptor.digest:
                 raise ImageError(
                     "cannot push: the image has another digest than the name",
                     on=self.name,
                     reference="digest",
                 )
-        url = await self._endpoint.url(manifest_path(self._reference.path, name))
+        url = await self._endpoint.url(manifest_path(self._place.path, name))
         headers = {"Content-Type": descriptor.media_type}
         retry = self._endpoint.retry()
         while True:

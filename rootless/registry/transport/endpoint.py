@@ -50,6 +50,7 @@ class Endpoint:
         on: str,
         doing: str,
         credential: Credential | None = None,
+        insecure: bool = False,
     ) -> None:
         """Set up; no I/O before it is entered.
 
@@ -57,17 +58,24 @@ class Endpoint:
             domain, path: of the reference; no path is the registry itself.
             scopes: what tokens are asked for.
             credential: None looks for the user's, once the registry asks who we are.
+            insecure: HTTP, or any certificate, will do for this registry; unless the settings are strict.
         """
         self.on = on
         self.doing = doing
         self.reached = False
         self._host = api_host(domain)
-        self._client = HttpClient(settings, self._host)
+        insecure = insecure and not settings.strict
+        self._client = HttpClient(settings, self._host, insecure=insecure)
         self.authorizer = Authorizer(
-            self._client, domain=domain, path=path, scopes=scopes, credential=credential
+            self._client,
+            domain=domain,
+            path=path,
+            scopes=scopes,
+            credential=credential,
+            insecure=insecure,
         )
         self._deadlines = settings.deadlines
-        self._schemes = _schemes(host_of(self._host), tls_verify=settings.tls_verify)
+        self._schemes = _schemes(host_of(self._host), tls_verify=settings.tls_verify and not insecure)
         self._choosing = trio.Lock()
 
     async def __aenter__(self) -> Self:

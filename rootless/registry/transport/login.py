@@ -17,6 +17,9 @@ async def check_login(settings: RegistrySettings, domain: str, credential: Crede
     Raises:
         RegistryError: it does not (`registry-denied`), or there is none.
     """
-    endpoint = Endpoint(settings, domain=domain, on=domain, doing="log in", credential=credential)
+    insecure = settings.registries.is_insecure(domain, doing="log in")
+    endpoint = Endpoint(
+        settings, domain=domain, on=domain, doing="log in", credential=credential, insecure=insecure
+    )
     async with endpoint:
         await endpoint.fetch("/v2/", accept="*/*", doing="log in", limit=MAX_ERROR_BODY_BYTES)
