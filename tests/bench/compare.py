@@ -11,8 +11,12 @@ entering costs nothing. Without --image a registry on loopback serves the Debian
 `idle` is no time: it is the memory of what stays beside idle containers, and needs root where a side runs as
 another user.
 
-`pull` with --stores DIR gives each pull a store of its own below DIR, and removes nothing: a file system that
-has just deleted much is slow for minutes. DIR must be writable for all sides, best a new file system.
+`push`, `pull-many` and `copy-many` move an image of 20 layers, --size MB altogether, made on the spot; with
+`--skopeo` beside skopeo, which unpacks nothing.
+
+With --stores DIR `pull` and `pull-many` give each pull a store of its own below DIR, and remove nothing: a
+file system that has just deleted much is slow for minutes. DIR must be writable for all sides, best a new
+file system.
 """
 
 from __future__ import annotations
@@ -30,12 +34,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import idle
+from tests.bench import idle, many
+from tests.bench.works import FRESH_PULL, FRESH_PULL_MANY, HAVE_IMAGE, MANY_WORKS, WORKS, unpack_work
 from tests.helpers.images import copy
 from tests.helpers.registry import running_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tests.bench.works import Work
 
 AGENT = r"""
 LC_ALL=C; cd /
@@ -77,83 +84,43 @@ class Side:
         self._shell.wait(60)
 
 
-class Work:
-    """Something to time: shell commands.
+def measure(
+    work: Work,
+    sides: Sequence[Side],
+    *,
+    runs: int,
+    fields: Mapping[str, str],
+    stores: str,
+    wipe: Callable[[], None] | None = None,
+) -> dict[str, list[float]]:
+    """Run one work `runs` times on each side in turns, and once uncounted; return milliseconds by side.
 
-    In them `{p}` is the program, `{image}` the image, `{name}` a container, `{store}` a new path.
+    Args:
+        fields: what the commands name. wipe: empties the registry for pushes.
     """
 
-    def __init__(
-        self, title: str, timed: str, *, before: str = "", setup: str = "", teardown: str = ""
-    ) -> None:
-        self.title = title
-        self.timed = timed
-        self.before = before
-        self.setup = setup
-        self.teardown = teardown
-
-
-HAVE_IMAGE = "{p} inspect {image} || {p} pull {tls} {image}"
-WORKS = {
-    "run": Work(
-        "`run --rm --network none IMAGE true`", "{p} run --rm --network none {image} true", setup=HAVE_IMAGE
-    ),
-    "run-network": Work("`run --rm IMAGE true`", "{p} run --rm {image} true", setup=HAVE_IMAGE),
-    "exec": Work(
-        "`exec CONTAINER true`",
-        "{p} exec {name} true",
-        setup=f"({HAVE_IMAGE}) && {{p}} run -d --name {{name}} --network none {{image}} sleep 1000000",
-        teardown="{p} rm -f {name}",
-    ),
-    "pull": Work("`pull IMAGE`", "{p} pull -q {tls} {image}", before="{p} rmi -f {image} || true"),
-}
-
-
-FRESH_PULL = Work("`pull IMAGE` into a new store", "{p} --root {store} pull -q {tls} {image}")
-
-
-def unpack_work(layer: str, *, fresh: bool) -> Work:
-    """Return the yardstick of `pull`: tar(1) on the same bytes, but for the devices that no user can make."""
-    directory = "{store}-tar" if fresh else f"/tmp/bench-{os.getpid()}"
-    remove = "" if fresh else f"rm -rf {directory}; "
-    return Work(
-        "`tar -xzf` of its layer, by the same user",
-        f"tar -xzf {shlex.quote(layer)} --exclude './dev/*' -C {directory}",
-        before=f"{remove}mkdir {directory}",
-        teardown=remove,
-    )
-
-
-def measure(
-    work: Work, sides: Sequence[Side], *, runs: int, image: str, tls: str, stores: str
-) -> dict[str, list[float]]:
-    """Run one work `runs` times on each side in turns, and once uncounted; return milliseconds by side."""
-
     def command(text: str, side: Side, turn: int = 0) -> str:
-        return text.format(
-            p=side.program,
-            image=shlex.quote(image),
-            tls=tls,
-            name=f"bench-{os.getpid()}",
-            store=shlex.quote(f"{stores}/{os.getpid()}-{side.name}-{turn}"),
-        )
+        store = shlex.quote(f"{stores or '/tmp'}/bench-{os.getpid()}-{side.name}-{turn if stores else 0}")
+        return text.format(p=side.program, name=f"bench-{os.getpid()}", store=store, **fields)
 
     times: dict[str, list[float]] = {side.name: [] for side in sides}
     for side in sides:
-        if work.setup:
-            side.time(command(work.setup, side))
+        if work.by(side).setup:
+            side.time(command(work.by(side).setup, side))
     try:
         for turn in range(runs + 1):
             for side in sides:
-                if work.before:
-                    side.time(command(work.before, side, turn))
-                spent = side.time(command(work.timed, side, turn))
+                if work.wipe and wipe:
+                    wipe()
+                if work.by(side).before:
+                    side.time(command(work.by(side).before, side, turn))
+                spent = side.time(command(work.by(side).timed, side, turn))
                 if turn:
                     times[side.name].append(spent)
     finally:
         for side in sides:
-            if work.teardown:
-                side.time(command(work.teardown, side))
+            if work.by(side).teardown:
+                side.time(command(work.by(side).teardown, side))
     return times
 
 
@@ -190,7 +157,7 @@ def own_shell(user: str) -> list[str]:
 @contextmanager
 def image_source(options: argparse.Namespace) -> Iterator[str]:
     """Yield the image's name; without --image, serve the Debian image of the tests meanwhile."""
-    if options.image:
+    if options.image or set(options.works) <= set(MANY_WORKS):
         yield options.image
         return
     if not Path(options.debian, "index.json").exists():
@@ -206,7 +173,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words = f"{', '.join(WORKS)}, all of these (the default), or idle"
+    words = f"{', '.join(WORKS)}, all of these (the default), {', '.join(MANY_WORKS)}, or idle"
     parser.add_argument("works", nargs="*", metavar="WORK", help=words)
     parser.add_argument("--user", default="", help="run the project (and peers without --enter) as this user")
     parser.add_argument("--image", default="", help="image to use, with its registry")
@@ -216,7 +183,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--enter", default="", metavar="PREFIX", help="command that runs a shell line for the peers"
     )
+    parser.add_argument("--skopeo", action="store_true", help="beside skopeo, too, where it can do the work")
     parser.add_argument("--runs", type=int, default=11)
+    parser.add_argument("--size", type=int, default=1000, metavar="MB", help="of the image of 20 layers")
     parser.add_argument(
         "--tls", default="--tls-verify=false", help="option of pull for a registry without TLS"
     )
@@ -226,7 +195,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rootless", default="rootless", help=argparse.SUPPRESS)
     parser.add_argument("--debian", default="", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    unknown = set(options.works) - {*WORKS, "idle", "all"}
+    unknown = set(options.works) - {*WORKS, *MANY_WORKS, "idle", "all"}
     if unknown:
         parser.error(f"unknown work: {', '.join(sorted(unknown))}")
     if not options.works or "all" in options.works:
@@ -241,31 +210,65 @@ def table(options: argparse.Namespace, image: str) -> Iterator[str]:
     for peer in options.peer:
         name, _, program = peer.partition("=")
         sides.append(Side(name, program or name, shlex.split(options.enter) or own))
-    names = [side.name for side in sides]
-
-    def line(work: Work, sides: Sequence[Side]) -> str:
-        times = measure(work, sides, runs=options.runs, image=image, tls=options.tls, stores=options.stores)
-        return row(work.title, times, names)
-
+    skopeo = [Side("skopeo", "skopeo", own)] if options.skopeo else []
+    names = [side.name for side in (*sides, *skopeo)]
     yield f"{machine()}. Medians of {options.runs} runs in turns, with their range."
-    for side in sides[1:]:
+    for side in (*sides[1:], *skopeo):
         side.time(f"{side.program} --version")
         yield f"{side.name} is `{side.output}`."
     yield ""
     yield f"| work | {' | '.join(names)} | {' | '.join(f'ratio to {name}' for name in names[1:])} |"
     yield "|" + "---|" * (2 * len(names))
+    fields = {"image": shlex.quote(image), "tls": options.tls}
+    yield from _rows(options, sides, names, fields)
+    if moves := [key for key in options.works if key in MANY_WORKS]:
+        yield from _many_rows(options, moves, sides, skopeo, names)
+    for side in (*sides, *skopeo):
+        side.close()
+
+
+def _rows(
+    options: argparse.Namespace, sides: Sequence[Side], names: Sequence[str], fields: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the lines of all works but those of `many`."""
+
+    def line(work: Work, sides: Sequence[Side]) -> str:
+        times = measure(work, sides, runs=options.runs, fields=fields, stores=options.stores)
+        return row(work.title, times, names)
+
     for key in options.works:
         fresh = key == "pull" and bool(options.stores)
         if key == "idle":
             for side in sides:
-                side.time(HAVE_IMAGE.format(p=side.program, tls=options.tls, image=shlex.quote(image)))
-            yield from idle.rows(sides, image)
-            continue
-        yield line(FRESH_PULL if fresh else WORKS[key], sides)
-        if key == "pull" and options.layer:
-            yield line(unpack_work(options.layer, fresh=fresh), sides[:1])
-    for side in sides:
-        side.close()
+                side.time(HAVE_IMAGE.format(p=side.program, **fields))
+            yield from idle.rows(sides, fields["image"])
+        elif key in WORKS:
+            yield line(FRESH_PULL if fresh else WORKS[key], sides)
+            if key == "pull" and options.layer:
+                yield line(unpack_work(options.layer, fresh=fresh), sides[:1])
+
+
+def _many_rows(
+    options: argparse.Namespace,
+    keys: Sequence[str],
+    sides: Sequence[Side],
+    skopeo: Sequence[Side],
+    names: Sequence[str],
+) -> Iterator[str]:
+    with many.place(megabytes=options.size) as place:
+        fields = {**place.fields(), "tls": options.tls}
+        for key in keys:
+            work = FRESH_PULL_MANY if key == "pull-many" and options.stores else MANY_WORKS[key]
+            chosen = sides[:1] if key == "copy-many" else sides
+            times = measure(
+                work,
+                [*chosen, *skopeo],
+                runs=options.runs,
+                fields=fields,
+                stores=options.stores,
+                wipe=place.wipe,
+            )
+            yield row(work.title, times, names)
 
 
 def main(argv: Sequence[str]) -> int:
