@@ -14,6 +14,7 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
 import tempfile
 import zlib
 from collections import Counter
@@ -119,6 +120,7 @@ def _available(word: str) -> bool:
         "no-cgroup": lambda: find_home() is None and not systemd.is_there(),
         "fuse": lambda: os.access("/dev/fuse", os.R_OK | os.W_OK),
         "tun": lambda: os.access("/dev/net/tun", os.R_OK | os.W_OK),
+        "skopeo-sigstore": _signs_with_skopeo,
         "wheels": lambda: any(CACHE.glob("wheels/*.whl")),
         "debian-image": lambda: (CACHE / "images/debian/index.json").exists(),
         "postgres-image": lambda: (CACHE / "images/postgres/index.json").exists(),
@@ -126,6 +128,14 @@ def _available(word: str) -> bool:
     if word in special:
         return bool(special[word]())
     return shutil.which(word, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
+
+
+def _signs_with_skopeo() -> bool:
+    """Debian 12's is of before 1.11, and built without such signatures."""
+    if shutil.which("skopeo") is None:
+        return False
+    result = subprocess.run(["skopeo", "--help"], capture_output=True, check=False)
+    return b"generate-sigstore-key" in result.stdout
 
 
 def _has_subids() -> bool:

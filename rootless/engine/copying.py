@@ -52,16 +52,16 @@ def copy_blocking(
     async def body() -> Digest:
         with explained(source, disk=""):
             admission = Admission.to(source, settings)
-            async with (
-                open_source(source, settings) as opened,
-                open_destination(destination, settings) as target,
-            ):
-                if progress is not None:
-                    progress.begin(f"{source}: Copying to {destination}")
-                copied = await copy_image(
-                    opened, target, platform=platform, form=form, progress=progress, admission=admission
-                )
-                return copied.digest
+            async with open_source(source, settings) as opened:
+                if admission:
+                    admission.check_name(opened)
+                async with open_destination(destination, settings) as target:
+                    if progress is not None:
+                        progress.begin(f"{source}: Copying to {destination}")
+                    copied = await copy_image(
+                        opened, target, platform=platform, form=form, progress=progress, admission=admission
+                    )
+                    return copied.digest
 
     try:
         return loop.run(body)
@@ -131,8 +131,6 @@ class _Copy:
         self._counted: dict[Digest, int] = {}
 
     async def run(self, platform: Platform | None) -> Descriptor:
-        if self._admission:
-            self._admission.check_name(self._source)
         named, data = await self._source.fetch_manifest(None)
         root = named
         if platform is not None and media.is_index(root.media_type):
