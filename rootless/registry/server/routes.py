@@ -39,6 +39,8 @@ _METHODS = {
     "upload": {"GET": "get", "HEAD": "get", "PATCH": "patch", "PUT": "put", "DELETE": "delete"},
 }
 """resource → method → what it does there."""
+_WHOLE = ("version", "catalog", "search")
+"""Resources of the registry, of no repository."""
 _UPLOAD_ID_LENGTH = 32
 _HEX = frozenset("0123456789abcdef")
 
@@ -99,7 +101,7 @@ def parse_route(method: str, target: str) -> Route:
     actions = _METHODS[resource]
     if method not in actions:
         raise not_allowed(method, ", ".join(actions))
-    if repository:
+    if resource not in _WHOLE:
         check_repository(repository)
     digest, tag, upload = None, "", ""
     if resource in ("blob", "referrers") or (resource == "manifest" and ":" in last):
