@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs("docker-registry", "skopeo")
 
 IMPATIENT = "attempts=2,backoff_s=0.01,backoff_limit_s=0.05,idle_s=1,answer_s=1"
-KINDS = ("open", "password", "token", "tls")
+KINDS = ("open", "basic", "token", "tls")
 SEEDS = 1
 MANY_SEEDS = 40
 
@@ -43,7 +43,7 @@ class Place:
     """A registry of some kind, a faulty way to it, and a user with an image who may use it."""
 
     def __init__(self, kind: str, directory: Path, short: Path, stack: ExitStack) -> None:
-        make = {"password": private_registry, "token": running_token_registry}.get(kind, running_registry)
+        make = {"basic": private_registry, "token": running_token_registry}.get(kind, running_registry)
         self.registry: Registry = stack.enter_context(make(directory / kind))
         tls = _tls(directory) if kind == "tls" else None
         self.proxy = stack.enter_context(FaultyProxy(self.registry.address, tls=tls))
