@@ -44,7 +44,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     from rootless.registry.settings import RegistrySettings
     from rootless.trust.keys import PrivateKey
 
-    settings = RegistrySettings.of(os.environ, tls_verify=parsed.flag("tls-verify"))
+    settings = RegistrySettings.of(os.environ, tls_verify=parsed.said("tls-verify"))
     key = PrivateKey.load(parsed.text("key"), lambda: read_password(parsed, is_new=False))
     for made in signing.sign_blocking(
         parsed.positionals[0],

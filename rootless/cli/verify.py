@@ -49,7 +49,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         parsed.positionals[0],
         parsed.texts("key"),
         identity=identity,
-        settings=RegistrySettings.of(os.environ, tls_verify=parsed.flag("tls-verify")),
+        settings=RegistrySettings.of(os.environ, tls_verify=parsed.said("tls-verify")),
     ):
         output.write(f"{proof.digest}: signed with the key {proof.key}\n")
     return 0

@@ -52,8 +52,8 @@ class Admission:
         Raises:
             SignatureRefused: the policy rejects the image.
         """
-        if self._policy is None:
-            return
+        if self._policy is None or getattr(source, "asked", None):
+            return  # a short name: which image it means is known when one is found
         scope, verdict = self._policy.judge(Reference.parse(source.name))
         if verdict.refusal:
             raise self._refusal(source.name, scope, verdict.refusal)
@@ -68,11 +68,12 @@ class Admission:
             SignatureRefused: the policy rejects it, or the signatures do not count.
             RegistryError, BadKey: there is no telling.
         """
-        self.check_name(source)
         if self._policy is None:
             return
         image = Reference.parse(source.name)
         scope, verdict = self._policy.judge(image)
+        if verdict.refusal:
+            raise self._refusal(source.name, scope, verdict.refusal)
         if not verdict.signed:
             return
         from rootless.engine.verifying import prove  # the cryptography is for those who want signatures

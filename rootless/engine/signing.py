@@ -64,13 +64,13 @@ def sign_blocking(
 
     async def body() -> list[Signing]:
         with explained(image.canonical, disk=""):
-            digests = await _digests(image, recursive=recursive, settings=settings)
-            return [
-                await _sign_digest(
-                    image.with_digest(digest), payload_bytes(digest, signed_name), key, settings
-                )
-                for digest in digests
-            ]
+            place = settings.registries.places(image, doing="push")[-1]  # no mirror says what is signed
+            async with Attachments(place, settings) as attachments:
+                digests = await _digests(attachments, place.tag_or_digest, recursive=recursive)
+                return [
+                    await _sign_digest(attachments, image.with_digest(digest), signed_name, key, settings)
+                    for digest in digests
+                ]
 
     return loop.run(body)
 
@@ -92,8 +92,9 @@ def verify_blocking(
 
     async def body() -> list[Proof]:
         with explained(image.canonical, disk=""):
-            (digest,) = await _digests(image, recursive=False, settings=settings)
-            return await prove(_pulled(image), [digest], wanted, settings=settings)
+            async with RegistrySource(image, settings) as source:
+                root, _ = await source.fetch_manifest(None)
+            return await prove(_pulled(image), [root.digest], wanted, settings=settings)
 
     try:
         return loop.run(body)
@@ -135,29 +136,23 @@ def _signed_name(identity: str) -> str:
     return _name_of(wanted) if is_tagged else wanted.repository
 
 
-async def _digests(image: Reference, *, recursive: bool, settings: RegistrySettings) -> list[Digest]:
-    """Ask the registry what a name means; with `recursive`, and what is in it."""
-    async with RegistrySource(image, settings) as source:
-        found: dict[Digest, None] = {}
-        waiting: list[Descriptor | None] = [None]
-        while waiting:
-            descriptor, data = await source.fetch_manifest(waiting.pop())
-            if descriptor.digest in found:
-                continue
-            found[descriptor.digest] = None
-            if recursive and media.is_index(descriptor.media_type):
-                waiting += parse_index(data, descriptor.media_type).manifests
-        return list(found)
+async def _digests(attachments: Attachments, name: str, *, recursive: bool) -> list[Digest]:
+    """Ask the registry what a tag or a digest means; with `recursive`, and what is in it."""
+    root, data = await attachments.named(name)
+    found = [root.digest]
+    if recursive and media.is_index(root.media_type):
+        found += [inner.digest for inner in parse_index(data, root.media_type).manifests]
+    return list(dict.fromkeys(found))
 
 
 async def _sign_digest(
-    image: Reference, payload: bytes, key: PrivateKey, settings: RegistrySettings
+    attachments: Attachments, image: Reference, name: str, key: PrivateKey, settings: RegistrySettings
 ) -> Signing:
     """Add a signature to those that a digest has, unless it is among them."""
     assert image.digest
     place = image.with_tag(signature_tag(image.digest))
-    async with Attachments(place, settings) as attachments:
-        layers = layers_of(await attachments.tagged(str(place.tag)))
+    payload = payload_bytes(image.digest, name)
+    layers = layers_of(await attachments.tagged(str(place.tag)))
     public = key.public
     for layer in layers:
         if layer.digest == digest_bytes(payload) and public.verifies(

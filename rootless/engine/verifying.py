@@ -1,11 +1,15 @@
-"""Look for the signature of an image that somebody wants, in the registry where the image is."""
+"""Look for the signature of an image that somebody wants, in its mirrors and its registry.
+
+It makes no difference who hands a signature out: the key tells whose it is.
+"""
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from layers.errors import LayersError
 from layers.manifest import parse_manifest
+from rootless.errors import RegistryError
 from rootless.registry.transport.attachments import Attachments
 from rootless.trust.errors import SignatureRefused
 from rootless.trust.keys import PublicKey
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from layers.digest import Digest
     from layers.manifest import Descriptor
     from layers.reference import Reference
+    from rootless.registry.registries import Place
     from rootless.registry.settings import RegistrySettings
     from rootless.trust.policy import Signed
 
@@ -58,11 +63,11 @@ async def prove(
         BadKey: a key cannot be used.
     """
     keys = [load_keys(each) for each in wanted]  # before anything is asked
-    async with Attachments(image, settings) as attachments:
-        return [
-            await _prove(attachments, image, digests, each, keys=its)
-            for each, its in zip(wanted, keys, strict=True)
-        ]
+    *mirrors, home = settings.registries.places(image)
+    for place in mirrors:
+        with suppress(SignatureRefused, RegistryError):
+            return await _prove_all(place, image, digests, wanted, keys=keys, settings=settings)
+    return await _prove_all(home, image, digests, wanted, keys=keys, settings=settings)
 
 
 def load_keys(signed: Signed) -> list[PublicKey]:
@@ -71,6 +76,22 @@ def load_keys(signed: Signed) -> list[PublicKey]:
         *(PublicKey.load(path) for path in signed.key_files),
         *(PublicKey(text.encode(), name="the policy's keyData") for text in signed.key_texts),
     ]
+
+
+async def _prove_all(
+    place: Place,
+    image: Reference,
+    digests: Sequence[Digest],
+    wanted: Sequence[Signed],
+    *,
+    keys: Sequence[Sequence[PublicKey]],
+    settings: RegistrySettings,
+) -> list[Proof]:
+    async with Attachments(place, settings) as attachments:
+        return [
+            await _prove(attachments, image, digests, each, keys=its)
+            for each, its in zip(wanted, keys, strict=True)
+        ]
 
 
 async def _prove(

@@ -1,5 +1,7 @@
 """What hangs on the images of a repository: manifests beside them, found by tag or as referrers.
 
+One place is asked, not a mirror in its stead: who wants another place asks there.
+
 Spec: distribution-spec v1.1 §Listing Referrers, §Referrers Tag Schema.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from layers import media
-from layers.digest import digest_bytes
+from layers.digest import digest_bytes, is_digest
 from layers.errors import DigestMismatch
 from layers.manifest import Descriptor, parse_index
 from rootless.errors import RegistryError
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from layers.digest import Digest
-    from layers.reference import Reference
+    from rootless.registry.registries import Place
     from rootless.registry.settings import RegistrySettings
 
 _DOING = "read the signatures"
@@ -32,12 +34,11 @@ _DOING = "read the signatures"
 class Attachments:
     """The small documents of one repository; an async context manager."""
 
-    def __init__(self, reference: Reference, settings: RegistrySettings) -> None:
-        place = settings.registries.places(reference)[-1]
+    def __init__(self, place: Place, settings: RegistrySettings) -> None:
         self._path = place.path
         self._on = place.on
         self._endpoint = Endpoint(
-            settings,
+            settings.once() if place.is_mirror else settings,
             domain=place.domain,
             path=place.path,
             scopes=(repository_scope(place.path, "pull"),),
@@ -53,6 +54,14 @@ class Attachments:
     async def __aexit__(self, *exc: object) -> None:
         await self._endpoint.__aexit__(*exc)
 
+    async def named(self, name: str) -> tuple[Descriptor, bytes]:
+        """Return the manifest of a tag or a digest.
+
+        Raises:
+            RegistryError: it is not to be had. LayersError: what is there is no manifest, or another one.
+        """
+        return await self._manifest(name, wanted=None)
+
     async def tagged(self, tag: str) -> tuple[Descriptor, bytes] | None:
         """Return the manifest of a tag; None when the registry says that there is none.
 
@@ -60,7 +69,7 @@ class Attachments:
             RegistryError: it does not say. LayersError: what it has is no manifest.
         """
         try:
-            return await self._manifest(tag, wanted=None)
+            return await self.named(tag)
         except RegistryError as exc:
             if exc.reference == "no-such-image":
                 return None
@@ -106,5 +115,5 @@ class Attachments:
         answer = await self._endpoint.fetch(
             manifest_path(self._path, name), accept=ACCEPT_MANIFEST, doing=_DOING, limit=MAX_MANIFEST_BYTES
         )
-        digest = wanted.digest if wanted else ""
+        digest = name if is_digest(name) else ""
         return read_manifest(answer, wanted=wanted, digest=digest, on=self._on), answer.body
