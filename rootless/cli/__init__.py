@@ -65,6 +65,7 @@ COMMANDS = {
         "Save one or more images to a tar archive (streamed to STDOUT by default)",
     ),
     "sign": ("rootless.cli.sign", "Sign an image in a registry with a private key"),
+    "search": ("rootless.cli.search", "Search registries for images"),
     "start": ("rootless.cli.start", "Start one or more stopped containers"),
     "stats": ("rootless.cli.stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": ("rootless.cli.stop", "Stop one or more running containers"),
