@@ -91,7 +91,8 @@ async def _serve(
     upstream = Upstream.parse(job.mirror) if job.mirror else None
     storage = Storage(job.directory)
     storage.ensure()
-    async with await listen.open_listener(job.address) as listener, listen.lingering() as tasks:
+    # left in this order: nobody new is let in while those that are inside come to their end
+    async with listen.lingering() as tasks, await listen.open_listener(job.address) as listener:
         mirror = Mirror(upstream, settings, storage, tasks) if upstream else None
         service = Service(
             storage, passwords=passwords, read_only=job.read_only, mirror=mirror, complain=complain

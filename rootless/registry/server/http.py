@@ -144,7 +144,7 @@ class Connection:
                 if request is None:
                     return
                 await self._answer(request)
-                if self._wire.our_state is h11.MUST_CLOSE or self._wire.states[h11.CLIENT] is not h11.DONE:
+                if self._wire.our_state is not h11.DONE:
                     await self._linger()
                     return
                 self._wire.start_next_cycle()
@@ -176,7 +176,7 @@ class Connection:
         headers = {"Date": formatdate(usegmt=True), "Server": _SERVER, **response.headers}
         if isinstance(response.body, bytes) and response.status not in (204, 304):
             headers.setdefault("Content-Length", str(len(response.body)))
-        if self._closing:
+        if self._closing or not self._has_come():
             headers["Connection"] = "close"
         await self._send(_head(response.status, headers))
         if request.method != "HEAD":
@@ -211,6 +211,16 @@ class Connection:
                 return
             else:
                 raise ClientGone("the connection ended")
+
+    def _has_come(self) -> bool:
+        """Tell whether all of the request was read, or lies here and needs no waiting."""
+        while self._wire.their_state is h11.SEND_BODY:
+            try:
+                if self._wire.next_event() is h11.NEED_DATA:
+                    return False
+            except h11.RemoteProtocolError:
+                return False
+        return self._wire.their_state is h11.DONE
 
     async def _next_event(self) -> Any:
         while True:

@@ -45,6 +45,15 @@ async def test_requests_follow_each_other_on_one_connection(autojump_clock):
     assert got.count(b"HTTP/1.1 200 OK\r\n") == 3
 
 
+async def test_connection_goes_on_after_a_body_that_nobody_read(autojump_clock):
+    async def answer(_request):
+        return Response(404, {}, b"no")
+
+    got = await talk([GET, b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", GET], respond=answer)
+    assert got.count(b"HTTP/1.1 404") == 3
+    assert trio.current_time() <= Limits().keep_s
+
+
 async def test_body_comes_in_any_pieces(autojump_clock):
     got = await talk([b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Le", b"ngth: 4\r\n\r\na", b"bc", b"d"])
     assert got.endswith(b"\r\n\r\nabcd")
