@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from layers import media
 from layers.document import MAX_DOCUMENT_BYTES
 from layers.errors import LayersError
 from layers.index import ImageEntry, ImageIndex
-from layers.manifest import check_consistency, parse_config, parse_manifest
+from layers.manifest import check_consistency, parse_config, parse_index, parse_manifest
 from layers.record import Record
 
 TYPE_CHECKING = False
@@ -107,19 +108,21 @@ class ImageStore:
     def tag(
         self, name: str, descriptor: Descriptor, annotations: Mapping[str, str] | None = None
     ) -> ImageEntry:
-        """Give a manifest a name. The image that had it stays, dangling if it has no other name.
+        """Give a manifest or an index a name. The image that had it stays, dangling if it has no other.
 
         Args:
             name: canonical reference.
-            descriptor: of a manifest that is in the store.
+            descriptor: of what is in the store; of an index the members need not be.
             annotations: of the entry, in place of the descriptor's own.
 
         Raises:
             BlobNotFound: the manifest or its config is not in the store (any more).
         """
         named = ImageEntry.named(name, descriptor, annotations)
-        manifest = self.load_manifest(named)
-        self.read_blob(manifest.config.digest)
+        if media.is_index(descriptor.media_type):
+            parse_index(self.read_blob(descriptor.digest), descriptor.media_type)
+        else:
+            self.read_blob(self.load_manifest(named).config.digest)
         self.update_index(lambda index: index.with_tag(name, named.descriptor))
         return named
 

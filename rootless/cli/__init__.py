@@ -45,6 +45,23 @@ COMMANDS = {
     "login": ("rootless.cli.login", "Authenticate to a registry"),
     "logout": ("rootless.cli.logout", "Log out from a registry"),
     "logs": ("rootless.cli.logs", "Fetch the logs of a container"),
+    "manifest add": ("rootless.cli.manifest_add", "Add images to a local manifest list"),
+    "manifest annotate": (
+        "rootless.cli.manifest_annotate",
+        "Add information about a member to a local manifest list",
+    ),
+    "manifest create": ("rootless.cli.manifest_create", "Create a local manifest list of images"),
+    "manifest exists": ("rootless.cli.manifest_exists", "Check whether a local manifest list exists"),
+    "manifest inspect": (
+        "rootless.cli.manifest_inspect",
+        "Display a local manifest list, or what a registry has under a name",
+    ),
+    "manifest push": (
+        "rootless.cli.manifest_push",
+        "Push a manifest list, and the images in it, to a registry",
+    ),
+    "manifest remove": ("rootless.cli.manifest_remove", "Remove members from a local manifest list"),
+    "manifest rm": ("rootless.cli.manifest_rm", "Remove one or more local manifest lists"),
     "pause": ("rootless.cli.pause", "Pause all processes within one or more containers"),
     "port": ("rootless.cli.port", "List port mappings or a specific mapping for the container"),
     "ps": ("rootless.cli.ps", "List containers"),
@@ -141,6 +158,19 @@ GROUPS = {
     "registry": (
         "Manage a registry of one's own",
         {"gc": "registry gc", "serve": "registry serve"},
+    ),
+    "manifest": (
+        "Manage lists of images for several platforms",
+        {
+            "add": "manifest add",
+            "annotate": "manifest annotate",
+            "create": "manifest create",
+            "exists": "manifest exists",
+            "inspect": "manifest inspect",
+            "push": "manifest push",
+            "remove": "manifest remove",
+            "rm": "manifest rm",
+        },
     ),
     "system": (
         "Manage the engine",

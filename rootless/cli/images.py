@@ -12,7 +12,7 @@ from rootless.cli import output
 from rootless.cli.args import BOOL, LIST, Command, Option
 from rootless.cli.filters import boolean, has_label
 from rootless.engine import image_lookup
-from rootless.interface.store import created_seconds, list_images
+from rootless.interface.store import created_seconds, list_listed
 from rootless.model.names import SHORT_ID_LENGTH
 from rootless.paths import find_paths
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rootless._entry import GlobalOptions
     from rootless.cli.args import Parsed
-    from rootless.engine.image_lookup import LocalImage
+    from rootless.interface.store import Listed
 
 _FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 NONE = "<none>"
@@ -65,7 +65,7 @@ TABLE = Command(
 def main(argv: list[str], options: GlobalOptions) -> int:
     """Print the images that the options select, in their order."""
     parsed = TABLE.parse(argv)
-    images = list_images(find_paths(options.root))
+    images = list_listed(find_paths(options.root))
     filters = output.parse_filters(parsed.texts("filter"), known=_FILTERS)
     if parsed.positionals:
         filters.setdefault("reference", []).append(parsed.positionals[0])
@@ -85,12 +85,12 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     return 0
 
 
-def select(images: Sequence[LocalImage], filters: dict[str, list[str]], *, now_s: float) -> list[LocalImage]:
+def select(images: Sequence[Listed], filters: dict[str, list[str]], *, now_s: float) -> list[Listed]:
     """Return the images that pass every filter; values of one are alternatives, labels must all hold."""
-    tests: list[Callable[[LocalImage], bool]] = []
+    tests: list[Callable[[Listed], bool]] = []
     for name, values in filters.items():
         if name == "label":
-            tests += [lambda image, value=value: has_label(image.config.labels, value) for value in values]  # type: ignore[misc]
+            tests += [lambda image, value=value: has_label(image.labels, value) for value in values]  # type: ignore[misc]
         elif name == "reference":
             tests.append(lambda image, values=values: any(_matches(image, v) for v in values))  # type: ignore[misc]
         elif name == "dangling":
@@ -103,10 +103,10 @@ def select(images: Sequence[LocalImage], filters: dict[str, list[str]], *, now_s
     return [image for image in images if all(test(image) for test in tests)]
 
 
-def row(image: LocalImage, *, now_s: float, truncate: bool, digests: bool) -> dict[str, Any]:
+def row(image: Listed, *, now_s: float, truncate: bool, digests: bool) -> dict[str, Any]:
     """Return what a template or a column can show of one image."""
     reference = image.entry.reference
-    created_s = created_seconds(image.config.created)
+    created_s = created_seconds(image.created)
     size = output.human_size(image.size_bytes)
     return {
         "Repository": reference.familiar_repository if reference else image.name or NONE,
@@ -132,11 +132,11 @@ def _unique(rows: list[dict[str, Any]], parsed: Parsed) -> list[dict[str, Any]]:
     return rows
 
 
-def _age_key(image: LocalImage) -> float:
-    return created_seconds(image.config.created)
+def _age_key(image: Listed) -> float:
+    return created_seconds(image.created)
 
 
-def _matches(image: LocalImage, pattern: str) -> bool:
+def _matches(image: Listed, pattern: str) -> bool:
     """Match as `docker images PATTERN`: a repository, a repository with its tag, or a glob of either."""
     reference = image.entry.reference
     if reference is None:
@@ -159,14 +159,14 @@ def _matches(image: LocalImage, pattern: str) -> bool:
     return any(fnmatchcase(name, pattern) for name in names)
 
 
-def _until_test(text: str, now_s: float) -> Callable[[LocalImage], bool]:
+def _until_test(text: str, now_s: float) -> Callable[[Listed], bool]:
     from rootless.cli.moments import parse_moment
 
     limit = parse_moment(text, option="--filter until", now_ns=int(now_s * 1e9)) / 1e9
     return lambda image: _age_key(image) < limit
 
 
-def _age_test(query: str, images: Sequence[LocalImage], *, before: bool) -> Callable[[LocalImage], bool]:
+def _age_test(query: str, images: Sequence[Listed], *, before: bool) -> Callable[[Listed], bool]:
     limit = next((_age_key(image) for image in images if _is_meant(image, query)), None)
     if limit is None:
         raise image_lookup.not_found(query)
@@ -175,7 +175,7 @@ def _age_test(query: str, images: Sequence[LocalImage], *, before: bool) -> Call
     return lambda image: _age_key(image) > limit
 
 
-def _is_meant(image: LocalImage, query: str) -> bool:
+def _is_meant(image: Listed, query: str) -> bool:
     if len(query) >= SHORT_ID_LENGTH and image.image_id.encoded.startswith(query.removeprefix("sha256:")):
         return True
     try:

@@ -14,7 +14,7 @@ from layers.store.directory import ImageLayout
 from rootless.engine import image_names, images, loop
 from rootless.engine.copying import copy_image
 from rootless.engine.explain import explained, free_space
-from rootless.engine.image_lookup import find_image, keep_images
+from rootless.engine.image_lookup import find_entry, keep_images
 from rootless.registry.transport import docker_archive, oci
 from rootless.registry.transport.files import ArchiveFiles, DirectoryFiles
 from rootless.registry.transport.outputs import ArchiveOutput
@@ -50,7 +50,7 @@ def save(paths: Paths, queries: Sequence[str], *, target: str | int, form: str) 
     """
     layout = ImageLayout(paths.store, locks=paths.locks)
     with keep_images(paths):
-        chosen = choose_saved(layout.entries(), queries, find=lambda query: find_image(paths, query).entry)
+        chosen = choose_saved(layout.entries(), queries, find=lambda query: find_entry(paths, query))
         output = ArchiveOutput(target, scratch=_scratch(paths))
         destination: docker_archive.DockerArchiveDestination | oci.LayoutDestination
         if form == DOCKER:

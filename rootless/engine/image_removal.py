@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from layers import media
 from layers.store.directory import ImageLayout
 from rootless.engine import events, records
 from rootless.engine.image_lookup import find_entry, iter_images, labels_of, same_image, shadows
@@ -109,8 +110,10 @@ def free_space_of_images(
     if not lock.try_acquire():
         return 0
     try:
-        for image in shadows(paths):
-            layout.remove(image.entry.digest)
+        nameless = [image.entry for image in shadows(paths)]
+        nameless += [e for e in layout.entries() if not e.name and media.is_index(e.descriptor.media_type)]
+        for entry in nameless:
+            layout.remove(entry.digest)
         users = frozenset(container.spec.image_id for container in records.load_all(paths))
         freed = layout.collect(in_use=users).freed_bytes
         hidden = [_hide(path) for path in doomed_snapshots(paths)]

@@ -10,9 +10,12 @@ from functools import partial
 
 import trio  # noqa: TID253  like the engine's pull side, never on the launch path
 
-from layers.convert import DOCKER, has_zstd
+from layers import media
+from layers.convert import DOCKER, convert, has_zstd
+from layers.digest import Digest
 from layers.errors import InvalidReference, LayersError
 from layers.index import REPO_DIGEST
+from layers.manifest import find_media_type, parse_manifest
 from layers.platforms import acceptable
 from layers.reference import Reference
 from layers.store.directory import ImageLayout
@@ -20,6 +23,8 @@ from rootless.engine import events, loop, records
 from rootless.engine.copying import copy_image
 from rootless.engine.explain import explained
 from rootless.engine.image_lookup import find_image, keep_images, labels_of, not_found
+from rootless.engine.list_members import ListSource
+from rootless.engine.manifest_lists import names_of
 from rootless.engine.progress import COPIED, COPYING, EXISTS, LAYER_EXISTS, MOUNTED, PUSHED, PUSHING, Progress
 from rootless.engine.repack import Packing, repack
 from rootless.errors import ImageError, NotFound, UsageError
@@ -30,14 +35,13 @@ from rootless.registry.transport.oci import LayoutSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from layers.digest import Digest
     from layers.index import ImageEntry, ImageIndex
     from layers.manifest import Descriptor, Platform
     from rootless.paths import Paths
     from rootless.registry.settings import RegistrySettings
-    from rootless.registry.transport.base import Destination
+    from rootless.registry.transport.base import Destination, Source
 
 PARALLEL_UPLOADS = 5
 """Blobs of one image at the same time: Docker's --max-concurrent-uploads, which registries are used to."""
@@ -68,13 +72,14 @@ class PushJob:
     Attributes:
         query: name of the image. target: where it goes, as `copy` takes it; "" is the registry of its name.
         all_tags: every tag of the repository that `query` names.
-        platform: that the image must have, None for any.
+        platform: that the image must have, None for any; of a manifest list its member alone is pushed.
+        members: of a manifest list are pushed too.
         form: of its manifest, of `layers.convert.FORMATS`; "" as `copy_image` says.
         packing: how its layers are to be compressed, None for as they are.
         settings: how to reach registries.
     """
 
-    __slots__ = ("all_tags", "form", "packing", "platform", "query", "settings", "target")
+    __slots__ = ("all_tags", "form", "members", "packing", "platform", "query", "settings", "target")
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class PushJob:
         platform: Platform | None = None,
         form: str = "",
         packing: Packing | None = None,
+        members: bool = True,
     ) -> None:
         self.query = query
         self.target = target
@@ -93,6 +99,7 @@ class PushJob:
         self.platform = platform
         self.form = form
         self.packing = packing
+        self.members = members
         self.settings = settings
 
 
@@ -167,8 +174,8 @@ def mount_sources(
 
 
 def _check_platform(paths: Paths, entry: ImageEntry, platform: Platform | None) -> None:
-    if platform is None:
-        return
+    if platform is None or media.is_index(entry.descriptor.media_type):
+        return  # of a list the copy takes the platform's member
     config = find_image(paths, entry.name or entry.digest).config
     if config.platform not in acceptable(platform):
         raise NotFound(
@@ -204,7 +211,21 @@ def _blobs(layout: ImageLayout, entries: list[ImageEntry]) -> list[tuple[Referen
         except LayersError:
             continue  # damaged, and none of ours
         found.append((entry.reference, (manifest.config, *manifest.layers)))
+    for entry in entries:
+        found += _member_blobs(layout, entry)
     return found
+
+
+def _member_blobs(layout: ImageLayout, entry: ImageEntry) -> Iterator[tuple[Reference, Sequence[Descriptor]]]:
+    """Iterate over the members of a manifest list that came from registries."""
+    for digest, name in names_of(entry).items():
+        try:
+            reference = Reference.parse(name)
+            data = layout.read_blob(Digest(digest))
+            manifest = parse_manifest(data, find_media_type(data))
+        except LayersError:
+            continue  # from elsewhere, or an index; what is wrong with it is told when it is pushed
+        yield reference, (manifest.config, *manifest.layers)
 
 
 async def _push(
@@ -225,20 +246,9 @@ async def _push(
         destination = open_destination(job.target, job.settings)
     mounted = destination.mounted if isinstance(destination, RegistryDestination) else set()
     progress.begin(f"The push refers to repository [{job.target or reference.repository}]")
-    config = layout.load_manifest(entry).config.digest
-    root = entry.descriptor
-    if packing := _packing(layout, root, job):
-        root = await repack(layout, root, packing)
-    source = LayoutSource(DirectoryFiles(paths.store), root=root, name=entry.name)
-    async with source, destination:
-        copied = await copy_image(
-            source,
-            destination,
-            platform=None,
-            form=job.form,
-            parallel=PARALLEL_UPLOADS,
-            progress=_PushProgress(progress, hidden=config, mounted=mounted),
-        )
+    async with await _source(layout, entry, job) as source, destination:
+        shown = _PushProgress(progress, hidden=_configs(layout, entry), mounted=mounted)
+        copied = await _copy(source, destination, job, shown)
     if not job.target:
         layout.update_index(partial(_with_repo_digest, entry=entry, digest=copied.digest))
     labels = labels_of(layout, entry.name)
@@ -246,6 +256,47 @@ async def _push(
         paths, "push", id=reference.familiar, name=reference.familiar_repository, labels=labels
     )
     return Pushed(name=destination.name, tag=reference.tag or "latest", descriptor=copied)
+
+
+def _configs(layout: ImageLayout, entry: ImageEntry) -> set[str]:
+    """Return the short digests of configs, which Docker's progress does not show."""
+    if media.is_index(entry.descriptor.media_type):
+        return {blobs[0].digest.short for _, blobs in _member_blobs(layout, entry)}
+    return {layout.load_manifest(entry).config.digest.short}
+
+
+async def _source(layout: ImageLayout, entry: ImageEntry, job: PushJob) -> Source:
+    """Return what is pushed, as a place to copy from."""
+    root = entry.descriptor
+    if media.is_index(root.media_type):
+        if job.packing is not None:
+            raise ImageError(
+                "cannot compress the layers of a manifest list anew",
+                hint="push its members with --compression",
+            )
+        return ListSource(layout, entry, job.settings)
+    if packing := _packing(layout, root, job):
+        root = await repack(layout, root, packing)
+    return LayoutSource(DirectoryFiles(layout.root), root=root, name=entry.name)
+
+
+async def _copy(
+    source: Source, destination: Destination, job: PushJob, progress: _PushProgress
+) -> Descriptor:
+    root, data = await source.fetch_manifest(None)
+    if media.is_index(root.media_type) and not job.members:
+        if job.form:
+            root, data = convert(data, root, form=job.form)
+        await destination.put_manifest(data, root, final=True)
+        return root
+    return await copy_image(
+        source,
+        destination,
+        platform=job.platform if media.is_index(root.media_type) else None,
+        form=job.form,
+        parallel=PARALLEL_UPLOADS,
+        progress=progress,
+    )
 
 
 def _packing(layout: ImageLayout, root: Descriptor, job: PushJob) -> Packing | None:
@@ -271,17 +322,17 @@ def _with_repo_digest(index: ImageIndex, *, entry: ImageEntry, digest: Digest) -
 class _PushProgress(Progress):
     """Tells a copy as a push: in Docker's words, and of layers alone."""
 
-    def __init__(self, inner: Progress, *, hidden: Digest, mounted: set[Digest]) -> None:
+    def __init__(self, inner: Progress, *, hidden: set[str], mounted: set[Digest]) -> None:
         self._inner = inner
         self._mounted = mounted
-        self._hidden = hidden.short
+        self._hidden = hidden
 
     def add_layer(self, layer: str, size_bytes: int) -> None:
-        if layer != self._hidden:
+        if layer not in self._hidden:
             self._inner.add_layer(layer, size_bytes)
 
     def set_status(self, layer: str, status: str) -> None:
-        if layer == self._hidden:
+        if layer in self._hidden:
             return
         word = _WORDS.get(status, status)
         if word == LAYER_EXISTS and any(digest.short == layer for digest in self._mounted):
@@ -289,5 +340,5 @@ class _PushProgress(Progress):
         self._inner.set_status(layer, word)
 
     def advance(self, layer: str, count: int) -> None:
-        if layer != self._hidden:
+        if layer not in self._hidden:
             self._inner.advance(layer, count)

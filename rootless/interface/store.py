@@ -14,12 +14,16 @@ from rootless.model import lifecycle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, TypeAlias, TypeVar
 
     from rootless.engine.image_lookup import LocalImage
+    from rootless.engine.manifest_lists import LocalList
     from rootless.engine.records import Container
     from rootless.model.host import IdMapping
     from rootless.paths import Paths
+
+    Listed: TypeAlias = LocalImage | LocalList
+    AnyListed = TypeVar("AnyListed", bound=Listed)
 
 
 def find_object(paths: Paths, query: str, *, kind: str = "", with_size: bool = False) -> dict[str, Any]:
@@ -69,12 +73,19 @@ def list_images(paths: Paths) -> list[LocalImage]:
     return in_order(image_lookup.iter_images(paths))
 
 
-def in_order(images: Iterable[LocalImage]) -> list[LocalImage]:
+def list_listed(paths: Paths) -> list[Listed]:
+    """Return all images and manifest lists, one item per name, `in_order`."""
+    from rootless.engine import image_lookup, manifest_lists
+
+    return in_order([*image_lookup.iter_images(paths), *manifest_lists.iter_lists(paths)])
+
+
+def in_order(images: Iterable[AnyListed]) -> list[AnyListed]:
     """Sort images: newest first, those of the same moment by name, and the nameless last."""
     return sorted(
         images,
         key=lambda image: (
-            -created_seconds(image.config.created),
+            -created_seconds(image.created),
             image.name is None,
             image.name or "",
             image.image_id,

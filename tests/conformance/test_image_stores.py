@@ -11,6 +11,7 @@ from layers.errors import (
     BlobNotFound,
     DigestMismatch,
     ImageNotFound,
+    InvalidManifest,
     SizeMismatch,
     UnknownMediaType,
 )
@@ -161,11 +162,21 @@ def test_tag_keeps_annotations_of_the_entry(store: Store) -> None:
 def test_tag_of_what_is_not_there_is_refused(store: Store) -> None:
     with pytest.raises(BlobNotFound):
         store.tag(NAME, describe(b"nothing", media.OCI_MANIFEST))
+    with pytest.raises(BlobNotFound):
+        store.tag(NAME, describe(b"nothing", media.OCI_INDEX))
+    assert store.entries() == []
+
+
+def test_index_gets_a_name_if_it_is_one(store: Store) -> None:
     document = b'{"schemaVersion":2,"manifests":[]}'
     store.add_blob(document)
     with pytest.raises(UnknownMediaType):
-        store.tag(NAME, describe(document, media.OCI_INDEX))
-    assert store.entries() == []
+        store.tag(NAME, describe(document, "text/plain"))
+    with pytest.raises(InvalidManifest):
+        store.tag(NAME, describe(document, media.OCI_MANIFEST))
+    entry = store.tag(NAME, describe(document, media.OCI_INDEX))
+    assert store.resolve("x:1") == entry
+    assert store.image_id(entry) is None
 
 
 def test_life_of_two_images_that_share_a_layer(store: Store) -> None:

@@ -21,7 +21,8 @@ def image(name: str | None, created: str = "2026-01-01T00:00:00Z", *, content: s
         name=reference.canonical if reference else None,
         image_id=digest_bytes((content or name or "").encode()),
         entry=SimpleNamespace(reference=reference),
-        config=SimpleNamespace(created=created, labels=labels),
+        created=created,
+        labels=labels,
     )
 
 
