@@ -10,6 +10,7 @@ from rootless.cli import output
 from rootless.cli.args import Command, Option
 from rootless.cli.version import render
 from rootless.engine import modes, records
+from rootless.errors import RootlessError
 from rootless.model import lifecycle
 from rootless.paths import find_paths
 
@@ -52,6 +53,7 @@ def describe(paths: Paths) -> dict[str, Any]:
 
     _, chosen = modes.load_store_modes(paths)
     seen = survey.take_survey(paths.store, paths.run)
+    registries, problems = _registries()
     return {
         **_counts(paths),
         "Name": os.uname().nodename,
@@ -73,7 +75,9 @@ def describe(paths: Paths) -> dict[str, Any]:
         "DockerRootDir": paths.store,
         "RunDir": paths.run,
         "FreeBytes": seen.free_bytes,
-        "Warnings": list(chosen.notices),
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": registries,
+        "Warnings": [*chosen.notices, *problems],
     }
 
 
@@ -89,6 +93,55 @@ def _counts(paths: Paths) -> dict[str, int]:
         "ContainersStopped": len(statuses) - running,
         "Images": len({image.image_id for image in image_lookup.iter_images(paths)}),
     }
+
+
+def _registries() -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return Docker's RegistryConfig, with what Docker has no words for, and what is wrong with the files."""
+    from rootless.registry.registries import Registries
+    from rootless.registry.registry_files import load_registries
+
+    try:
+        found = load_registries(os.environ)
+    except RootlessError as exc:
+        found = Registries(warnings=(f"{exc.message} ({exc.on})",))
+    indexes = {
+        each.prefix: {
+            "Name": each.prefix,
+            "Mirrors": [mirror.location for mirror in each.mirrors],
+            "Secure": not each.insecure,
+            "Official": each.prefix == "docker.io",
+            "Location": each.location or each.prefix,
+            "Blocked": each.blocked,
+        }
+        for each in found.registries
+    }
+    return {
+        "IndexConfigs": indexes,
+        "InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"],
+        "Mirrors": indexes["docker.io"]["Mirrors"] if "docker.io" in indexes else [],
+        "Search": list(found.search),
+        "Aliases": len(found.aliases),
+        "Files": list(found.files),
+    }, found.warnings
+
+
+def _registry_rows(config: dict[str, Any]) -> list[tuple[str, Any]]:
+    indexes = config["IndexConfigs"].values()
+    rows = [
+        (
+            "Registry Mirrors",
+            [f"{each['Name']} = {mirror}" for each in indexes for mirror in each["Mirrors"]],
+        ),
+        (
+            "Registry Locations",
+            [f"{each['Name']} = {each['Location']}" for each in indexes if each["Location"] != each["Name"]],
+        ),
+        ("Insecure Registries", [each["Name"] for each in indexes if not each["Secure"]]),
+        ("Blocked Registries", [each["Name"] for each in indexes if each["Blocked"]]),
+        ("Search Registries", config["Search"]),
+        ("Registry Files", config["Files"]),
+    ]
+    return [(label, ", ".join(values)) for label, values in rows if values]
 
 
 def _pretty_name(os_release: str) -> str:
@@ -121,4 +174,5 @@ def _rows(data: dict[str, Any]) -> list[tuple[str, Any]]:
         ("Name", data["Name"]),
         ("Root Dir", data["DockerRootDir"]),
         ("Run Dir", data["RunDir"]),
+        *_registry_rows(data["RegistryConfig"]),
     ]

@@ -210,8 +210,9 @@ def test_short_name_is_looked_for_in_turn_and_keeps_the_name_it_has_there(
     result = fresh_product.run("pull", "short/box:1")
     assert f"passed over {registry.address}/short/box" in result.err
     assert names(fresh_product) == [f"{other.address}/short/box:1"]
-    other_pull = fresh_product.run("run", "--rm", "--network=none", "short/box:1", "echo", "x")
-    assert (other_pull.out, other_pull.err) == ("x\n", "")  # found here, without asking anybody
+    again = fresh_product.run("run", "--rm", "--network=none", "short/box:1", "echo", "x")
+    assert again.out == "x\n"
+    assert "Unable to find" not in again.err
     fresh_product.run("tag", "short/box:1", "mine:1")
     nowhere = fresh_product.fail(1, "pull", "nosuch/box")
     assert "no registry has it" in nowhere.err
@@ -230,3 +231,23 @@ def test_file_that_makes_no_sense_is_told_with_its_line(fresh_product: Product) 
     result = fresh_product.fail(1, "pull", "a.org/x")
     assert file in result.err
     assert "line 3" in result.err
+    assert "line 3" in fresh_product.run("info").err
+
+
+def test_info_shows_what_the_files_say_and_pull_what_is_unknown_in_them_once(fresh_product: Product) -> None:
+    text = mirrored("docker.io", "a.org/hub", location="b.org")
+    text += '[[registry]]\nlocation = "127.0.0.1:1"\nblocked = true\ninsecure = true\nwhat = 1\n'
+    file = configure(fresh_product, text)
+    lines = fresh_product.run("info").lines
+    for line in (
+        "Registry Mirrors: docker.io = a.org/hub",
+        "Registry Locations: docker.io = b.org",
+        "Insecure Registries: 127.0.0.1:1",
+        "Blocked Registries: 127.0.0.1:1",
+    ):
+        assert line in lines
+    assert file in lines[-1]
+    assert fresh_product.run("info", "-f", "{{json .RegistryConfig.Mirrors}}").out == '["a.org/hub"]\n'
+    unknown = f"{file}: `registry.what` is unknown, and ignored"
+    assert unknown in fresh_product.fail(1, "pull", "127.0.0.1:1/x").err
+    assert unknown not in fresh_product.fail(1, "pull", "127.0.0.1:1/x").err
