@@ -29,7 +29,7 @@ MAX_HEADER_BYTES = 32 << 10
 """Of one request; tokens of other registries take 8 KiB, and clients send them by mistake."""
 PIECE_BYTES = 1 << 18
 """Most that is read or written at once."""
-DRAIN_BYTES = 1 << 20
+DRAIN_BYTES = 8 << 20
 """What is read of a refused body, so that its sender gets to the answer before the connection ends."""
 _SERVER = "rootless"
 
