@@ -59,6 +59,8 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         foreground.notice(note)
     for note in pulled.passed_over if not quiet else ():
         foreground.notice(f"passed over {note}")
+    if options.debug and pulled.limits:
+        foreground.notice(f"the registry allows {pulled.limits}", level="debug")
     id_fd = parsed.number("id-fd")
     if id_fd is not None:
         os.write(id_fd, f"{pulled.image_id}\n".encode())

@@ -14,7 +14,7 @@ import trio  # noqa: TID253  like the engine's pull side, never on the launch pa
 from layers import media
 from layers.convert import DOCKER, convert
 from layers.digest import VerifyingHasher
-from layers.errors import InvalidManifest, LayersError, UnknownMediaType
+from layers.errors import DigestMismatch, InvalidManifest, LayersError, SizeMismatch, UnknownMediaType
 from layers.manifest import MAX_INDEX_DEPTH, Descriptor, ImageSearch, Platform, parse_index, parse_manifest
 from rootless.engine import loop
 from rootless.engine.admission import Admission
@@ -23,7 +23,7 @@ from rootless.engine.progress import COPIED, COPYING, EXISTS, WAITING, Progress
 from rootless.errors import ImageError
 from rootless.registry.faults import ManifestRefused
 from rootless.registry.settings import PARALLEL_DOWNLOADS
-from rootless.registry.transport.base import open_destination, open_source
+from rootless.registry.transport.base import is_replaced, open_destination, open_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,10 +202,19 @@ class _Copy:
                 self._progress.set_status(label, EXISTS)
                 return
             self._progress.set_status(label, COPYING)
-            await self._destination.put_blob(blob, lambda: self._read(blob))
+            await self._put_blob(blob)
             self._progress.set_status(label, COPIED)
         finally:
             self._slots.release()
+
+    async def _put_blob(self, blob: Descriptor) -> None:
+        while True:
+            try:
+                await self._destination.put_blob(blob, lambda: self._read(blob))
+                return
+            except (DigestMismatch, SizeMismatch) as exc:
+                if not is_replaced(self._source, blob, exc):
+                    raise
 
     async def _read(self, blob: Descriptor) -> AsyncGenerator[bytes, None]:
         """Yield a blob's bytes; fails, if it must, instead of ending."""

@@ -62,9 +62,10 @@ class PulledImage:
         is_new: something changed here.
         notes: what could not be kept on this file system, one line each.
         passed_over: registries that were of no use, and why, one line each.
+        limits: how many requests the registry allows, "" where it does not say.
     """
 
-    __slots__ = ("digest", "image_id", "is_new", "name", "notes", "passed_over")
+    __slots__ = ("digest", "image_id", "is_new", "limits", "name", "notes", "passed_over")
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class PulledImage:
         is_new: bool,
         notes: tuple[str, ...] = (),
         passed_over: tuple[str, ...] = (),
+        limits: str = "",
     ) -> None:
         self.name = name
         self.image_id = image_id
@@ -82,6 +84,7 @@ class PulledImage:
         self.is_new = is_new
         self.notes = notes
         self.passed_over = passed_over
+        self.limits = limits
 
     @property
     def status_text(self) -> str:
@@ -177,6 +180,7 @@ class Pull:
             is_new=self._changed,
             notes=tuple(self._notes),
             passed_over=tuple(getattr(self._source, "passed_over", ())),
+            limits=getattr(self._source, "limits", ""),
         )
 
     async def _choose(

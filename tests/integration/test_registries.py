@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from tests.helpers.hostile_registry import HostileRegistry, Reply
+from tests.helpers.hostile_registry import HostileRegistry, Reply, Request
 from tests.helpers.images import Layout, busybox_layer
 from tests.helpers.registry import running_registry
 
@@ -112,9 +112,31 @@ def test_blob_that_a_mirror_spoils_comes_from_the_next(
         configure(fresh_product, mirrored(registry.address, mirror.address))
         result = fresh_product.run("pull", image)
         assert any(path.endswith(layer) for path in mirror.paths())
+        pushed = f"docker://{registry.address}/copied-{fault.replace(' ', '-')}/box:1"
+        for destination in (f"oci:{fresh_product.home}/copied:1", pushed):
+            copied = fresh_product.run("copy", image, destination)
+            assert copied.lines[-1] == result.lines[-3]
+            assert "Already exists" not in copied.out
     (line,) = result.err.splitlines()
     assert f"passed over {mirror.address}/spoiled/box" in line
     assert fresh_product.run("run", "--rm", "--network=none", image, "echo", "x").out == "x\n"
+
+
+def test_limits_of_a_registry_are_told_who_debugs(fresh_product: Product, layout: Layout) -> None:
+    with HostileRegistry() as server:
+        server.add_image("box", "1", layout)
+        good = server._handlers[0][1]
+
+        def limited(request: Request) -> Reply:
+            reply = good(request)
+            reply.headers |= {"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "7;w=21600"}
+            return reply
+
+        server.on("/v2/box/manifests/1", limited)
+        image = f"{server.address}/box:1"
+        result = fresh_product.run("--log-level=debug", "pull", image)
+        assert "the registry allows 100 requests in 6 h, 7 left" in result.err
+        assert fresh_product.run("pull", image).err == ""
 
 
 def test_mirror_for_digests_alone_is_not_asked_for_a_tag(

@@ -97,6 +97,11 @@ class RegistrySource:
         """The places that were of no use, and why, one line each."""
         return self._sites.passed_over
 
+    @property
+    def limits(self) -> str:
+        """How many requests the registry allows, "" where it does not say."""
+        return self._sites.current.endpoint.limits
+
     async def __aenter__(self) -> Self:
         await self._sites.__aenter__()
         return self

@@ -15,6 +15,7 @@ from rootless.errors import RegistryError
 from rootless.registry.client import HttpClient
 from rootless.registry.faults import Answer, NetworkFault, answer_error
 from rootless.registry.hosts import api_host, host_of, is_loopback
+from rootless.registry.ratelimit import describe
 from rootless.registry.redirects import keeps_credentials
 from rootless.registry.retry import is_transient, pause_s
 from rootless.registry.settings import MAX_ERROR_BODY_BYTES
@@ -38,6 +39,7 @@ class Endpoint:
         authorizer: who we are there.
         on: the image, for messages. doing: what all this is for, "pull"; follows "cannot".
         reached: it has answered.
+        limits: how many requests it allows, in words; "" where it does not say.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Endpoint:
         self.on = on
         self.doing = doing
         self.reached = False
+        self.limits = ""
         self._host = api_host(domain)
         insecure = insecure and not settings.strict
         self._client = HttpClient(settings, self._host, insecure=insecure)
@@ -92,7 +95,9 @@ class Endpoint:
             try:
                 async with self.get(path, headers={"Accept": accept}) as reply:
                     if reply.status == 200:
-                        return await reply.read(limit)
+                        answer = await reply.read(limit)
+                        self.limits = describe(answer.headers) or self.limits
+                        return answer
                     raise await self.error(reply, doing=doing)
             except NetworkFault as fault:
                 await retry.again(fault)
