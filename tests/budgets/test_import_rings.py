@@ -107,6 +107,11 @@ def test_ring_1_imports_nothing_heavy(module: str) -> None:
     assert brought_in(module) & HEAVY == frozenset()
 
 
+def test_a_pull_without_a_policy_pays_for_none() -> None:
+    costly = {"cryptography", "nacl", "tomllib", "httpx2"}
+    assert brought_in("rootless.engine.admission") & costly == frozenset()
+
+
 LAUNCH_PATH = (
     "rootless._entry",
     "rootless.cli.run",

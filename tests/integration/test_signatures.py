@@ -361,3 +361,24 @@ def test_skopeo_verifies_ours_and_we_verify_its_own(
     made = ("--insecure-policy", "--registries.d=registries.d", "copy", *signing)
     assert skopeo(*made, f"docker://{image.name}", f"docker://{target}") == 0
     assert fresh_product.run("verify", "--key", public, target).code == 0
+
+
+def test_mirror_hands_out_signatures_and_does_not_say_what_is_signed(
+    fresh_product: Product, image: Signable, layout: Layout, tmp_path: Path
+) -> None:
+    other = Layout(tmp_path / "other")
+    other.image("latest", [Layer().file("two", b"2")])
+    mirror = Signable(image.registry, f"mirror/{image.repository}", other, image.signer)
+    config = fresh_product.home / ".config/rootless/config.toml"
+    config.parent.mkdir(parents=True)
+    tables = f'[[registry]]\nprefix = "{image.address}/{image.repository}"\n'
+    mirrored = f'[[registry.mirror]]\nlocation = "{mirror.address}/{mirror.repository}"\n'
+    config.write_text(tables + mirrored)
+    fresh_product.env["COSIGN_PASSWORD"] = WORD
+    fresh_product.run("trust", "generate-key", cwd=tmp_path)
+    assert fresh_product.run("sign", image.name, cwd=tmp_path).out.startswith(f"{image.digest}: signed")
+    want_signatures(fresh_product, image)
+    assert "no signature" in fresh_product.fail(1, "pull", image.name).err  # of what the mirror has
+    mirror.sign(name=image.name)
+    config.write_text(tables + 'location = "127.0.0.1:1/nobody"\n' + mirrored)
+    assert fresh_product.run("pull", "-q", image.name).code == 0
