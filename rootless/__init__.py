@@ -20,7 +20,7 @@ _PLACES = {
     ),
     "rootless.interface.container": ("Container", "LogEntry", "Usage"),
     "rootless.interface.engine": ("Containers", "Engine", "Event", "open_engine"),
-    "rootless.interface.images": ("Image", "Images"),
+    "rootless.interface.images": ("Image", "Images", "Pushed"),
     "rootless.interface.process": ("CommandFailed", "Completed", "Process"),
 }
 

@@ -11,7 +11,7 @@ from rootless.errors import (
 )
 from rootless.interface.container import Container, LogEntry, Usage
 from rootless.interface.engine import Containers, Engine, Event, open_engine
-from rootless.interface.images import Image, Images
+from rootless.interface.images import Image, Images, Pushed
 from rootless.interface.process import CommandFailed, Completed, Process
 
 __version__: str
@@ -31,6 +31,7 @@ __all__ = [
     "LogEntry",
     "NotFound",
     "Process",
+    "Pushed",
     "RegistryError",
     "RootlessError",
     "RuntimeSetupError",

@@ -12,8 +12,6 @@ from rootless.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rootless._entry import GlobalOptions
-    from rootless.cli.args import Parsed
-    from rootless.engine.repack import Packing
 
 TABLE = Command(
     "push",
@@ -53,6 +51,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
 
     from rootless.cli.progress import make_progress
     from rootless.engine import push
+    from rootless.engine.repack import packing_of
     from rootless.interface.images import pull_options
     from rootless.paths import find_paths
 
@@ -62,7 +61,9 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         target=target,
         all_tags=parsed.flag("all-tags"),
         platform=wanted.platform,
-        packing=_packing(parsed),
+        packing=packing_of(
+            parsed.text("compression"), parsed.number("compression-level"), form=parsed.text("format")
+        ),
         form=parsed.text("format"),
         settings=wanted.settings,
     )
@@ -70,24 +71,3 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     for pushed in push.push_blocking(find_paths(options.root), job, progress=make_progress(quiet=quiet)):
         output.write(f"{pushed.name if quiet else pushed.status_text}\n")
     return 0
-
-
-def _packing(parsed: Parsed) -> Packing | None:
-    """Return the wanted compression, None for as it is.
-
-    Raises:
-        UsageError: the level is none of that compression, or there is no compression beside it.
-    """
-    from rootless.engine.repack import Packing
-
-    compression, level = parsed.text("compression"), parsed.number("compression-level")
-    if not compression:
-        if level is not None:
-            raise UsageError("--compression-level needs --compression")
-        return None
-    most = 22 if compression == "zstd" else 9
-    if compression == "zstd" and parsed.text("format") == "docker":
-        raise UsageError("Docker's format has no zstd: --compression zstd goes with --format oci")
-    if level is not None and not 1 <= level <= most:
-        raise UsageError(f"invalid compression level: {compression} takes 1 to {most}")
-    return Packing(compression, level)

@@ -22,10 +22,11 @@ from layers.store.directory import ImageLayout
 from rootless.engine import events, loop, records
 from rootless.engine.copying import copy_image
 from rootless.engine.explain import explained
-from rootless.engine.image_lookup import find_image, keep_images, labels_of, not_found
+from rootless.engine.image_lookup import find_image, labels_of, not_found
 from rootless.engine.list_members import ListSource
 from rootless.engine.manifest_lists import names_of
 from rootless.engine.progress import COPIED, COPYING, EXISTS, LAYER_EXISTS, MOUNTED, PUSHED, PUSHING, Progress
+from rootless.engine.pulling import held
 from rootless.engine.repack import Packing, repack
 from rootless.errors import ImageError, NotFound, UsageError
 from rootless.registry.transport.base import open_destination
@@ -104,7 +105,12 @@ class PushJob:
 
 
 def push_blocking(paths: Paths, job: PushJob, *, progress: Progress | None = None) -> list[Pushed]:
-    """Push in an event loop of its own.
+    """Push in an event loop of its own; see `push` and `loop.run`."""
+    return loop.run(partial(push, paths, job, progress=progress))
+
+
+async def push(paths: Paths, job: PushJob, *, progress: Progress | None = None) -> list[Pushed]:
+    """Push what a job says.
 
     Returns:
         what was pushed, in the order of the tags' names.
@@ -114,14 +120,15 @@ def push_blocking(paths: Paths, job: PushJob, *, progress: Progress | None = Non
     """
     layout = ImageLayout(paths.store, locks=paths.locks)
     try:
-        with keep_images(paths):
+        async with held(layout.pulling(wait_s=0)):
             entries = choose_pushed(layout.entries(), job.query, all_tags=job.all_tags)
             for entry in entries:
                 _check_platform(paths, entry, job.platform)
-            return loop.run(partial(_push_all, paths, layout, entries, job, progress or Progress()))
+            return await _push_all(paths, layout, entries, job, progress or Progress())
     finally:
         if job.packing is not None or job.form == DOCKER:
-            _sweep(paths, layout)
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(_sweep, paths, layout)
 
 
 def _sweep(paths: Paths, layout: ImageLayout) -> None:

@@ -15,6 +15,7 @@ from layers.decompress import decoder_of
 from layers.errors import DigestMismatch, LayersError
 from layers.manifest import Descriptor, parse_config, parse_manifest
 from layers.newlayer import NewLayer
+from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from layers.digest import Digest
     from layers.store.directory import ImageLayout
 
+_LEVELS = {"gzip": 9, "zstd": 22}
 _PACKED = {"gzip": media.OCI_LAYER_GZIP, "zstd": media.OCI_LAYER_ZSTD}
 
 
@@ -35,6 +37,27 @@ class Packing:
     def __init__(self, compression: str, level: int | None = None) -> None:
         self.compression = compression
         self.level = level
+
+
+def packing_of(compression: str, level: int | None = None, *, form: str) -> Packing | None:
+    """Return how layers are to be compressed anew, None for as they are.
+
+    Args:
+        compression: "" for none. form: of the manifest, "" for its own.
+    Raises:
+        UsageError: there is no such compression or level, or the format does not know it.
+    """
+    if not compression:
+        if level is not None:
+            raise UsageError("--compression-level needs --compression")
+        return None
+    if compression not in _LEVELS:
+        raise UsageError(f"invalid compression: {compression!r} is neither gzip nor zstd")
+    if compression == "zstd" and form == "docker":
+        raise UsageError("Docker's format has no zstd: --compression zstd goes with --format oci")
+    if level is not None and not 1 <= level <= _LEVELS[compression]:
+        raise UsageError(f"invalid compression level: {compression} takes 1 to {_LEVELS[compression]}")
+    return Packing(compression, level)
 
 
 async def repack(layout: ImageLayout, root: Descriptor, packing: Packing) -> Descriptor:

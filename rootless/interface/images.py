@@ -16,6 +16,7 @@ from rootless.model.host import Modes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
@@ -38,6 +39,14 @@ class Image(NamedTuple):
     labels: Mapping[str, str]
 
 
+class Pushed(NamedTuple):
+    """An image that arrived: its whole name there, its tag, and the digest that it has there."""
+
+    name: str
+    tag: str
+    digest: str
+
+
 class Images:
     """The images of an engine: `engine.images`."""
 
@@ -58,6 +67,52 @@ class Images:
         with plain_errors():
             pulled = await images.pull(self._paths, await self._modes(), name, options=options)
         return await self.get(pulled.image_id)
+
+    async def push(
+        self,
+        name: str,
+        destination: str = "",
+        *,
+        all_tags: bool = False,
+        compression: str = "",
+        format: str = "",
+        platform: str = "",
+        tls_verify: bool | None = None,
+    ) -> builtins.list[Pushed]:
+        """Bring an image, or a manifest list with its images, to the registry that its name names.
+
+        Args:
+            destination: another place, as `rootless push` takes it.
+            all_tags: all tags of the repository that `name` is.
+            compression: "gzip" or "zstd" for layers packed anew; "" for as they are.
+            format: "oci" or "docker" for other manifests; "" for as they are, if the registry takes that.
+            platform: that the image must have.
+            tls_verify: as for `pull`.
+        Returns:
+            what has arrived: one, or with `all_tags` one for each.
+
+        Raises:
+            NotFound: there is none. RegistryError: the registry does not take it.
+        """
+        from rootless.engine import push, repack  # who pulls needs none of it
+
+        wanted = pull_options(caller.environment(), platform=platform, tls_verify=tls_verify)
+        if format not in ("", "oci", "docker"):
+            raise UsageError(f"invalid format: {format!r} is neither oci nor docker")
+        if destination and all_tags:
+            raise UsageError("all_tags takes no destination")
+        job = push.PushJob(
+            name,
+            target=destination,
+            all_tags=all_tags,
+            platform=wanted.platform,
+            form=format,
+            packing=repack.packing_of(compression, form=format),
+            settings=wanted.settings,
+        )
+        with plain_errors():
+            pushed = await push.push(self._paths, job)
+        return [Pushed(each.name, each.tag, str(each.descriptor.digest)) for each in pushed]
 
     async def list(self) -> list[Image]:
         """Return all images, newest first."""

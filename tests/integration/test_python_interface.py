@@ -116,6 +116,20 @@ async def test_missing_image_is_pulled_and_images_can_be_removed(fresh_product, 
     assert fresh_product.run("images", "-q").out == ""
 
 
+async def test_image_is_pushed(engine, product, busybox, registry):
+    name = f"{registry.address}/from-python:1"
+    product.run("tag", busybox, name)
+    (pushed,) = await engine.images.push(name)
+    assert pushed == (name, "1", pushed.digest)
+    shown = product.run("inspect", "--format", "{{.RepoDigests}}", name).out
+    assert f"{registry.address}/from-python@{pushed.digest}" in shown
+    product.run("rmi", name)
+    with pytest.raises(rootless.NotFound):
+        await engine.images.push(name)
+    with pytest.raises(rootless.UsageError):
+        await engine.images.push(busybox, format="tar")
+
+
 async def test_exec_feeds_and_reads_a_further_command(engine, busybox):
     async with engine.container(busybox, FOREVER, **QUIET) as box:
         assert (await box.exec(["cat"], input=b"x" * 300_000)).stdout == b"x" * 300_000

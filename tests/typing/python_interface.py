@@ -36,6 +36,7 @@ async def use(engine: rootless.Engine) -> None:
         assert_type(process.container, rootless.Container)
 
     assert_type(await engine.images.pull("debian:12"), rootless.Image)
+    assert_type(await engine.images.push("x:1", format="oci"), list[rootless.Pushed])
     assert_type(await engine.images.list(), list[rootless.Image])
     assert_type(await engine.containers.list(all=True), list[rootless.Container])
     assert_type(await engine.containers.create("debian:12", name="x"), rootless.Container)
