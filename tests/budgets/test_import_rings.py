@@ -112,6 +112,11 @@ def test_a_pull_without_a_policy_pays_for_none() -> None:
     assert brought_in("rootless.engine.admission") & costly == frozenset()
 
 
+def test_registries_that_no_file_tells_of_cost_nothing() -> None:
+    costly = {"tomllib", "trio", "httpx2"}
+    assert brought_in("rootless.registry.registry_files") & costly == frozenset()
+
+
 LAUNCH_PATH = (
     "rootless._entry",
     "rootless.cli.run",

@@ -92,6 +92,7 @@ def test_bearer_is_chosen_before_basic_and_nothing_else_is() -> None:
         "https://2130706433/",
         "https://[::ffff:127.0.0.1]/",
         "https://a\nb/",
+        "https://[/token",
         "https://аuth.example.com/",  # a Cyrillic letter
     ],
 )
@@ -141,3 +142,10 @@ def test_token_that_does_not_fit_in_a_header_is_none(answer: object) -> None:
 
 def test_either_name_of_the_token_is_read() -> None:
     assert read_token({"token": "a"}) == read_token({"access_token": "a"}) == "a"
+
+
+def test_realm_without_tls_is_accepted_of_an_insecure_registry_itself_alone() -> None:
+    asked = {"registry": "box.lan:5000", "insecure": False, "plain_host": "box.lan"}
+    assert check_realm("http://box.lan:5001/token", **asked)  # type: ignore[arg-type]
+    with pytest.raises(RegistryError, match="it is not https"):
+        check_realm("http://auth.example.com/token", **asked)  # type: ignore[arg-type]

@@ -116,6 +116,13 @@ def test_all_fields_are_read(files: Files) -> None:
     assert [(each.location, each.pull_from) for each in wild.mirrors] == [("[::1]:5000/c", "digest-only")]
 
 
+def test_old_name_of_docker_hub_is_docker_hub(files: Files) -> None:
+    files.write(PODMANS, '[[registry]]\nprefix = "index.docker.io/library"\nlocation = "a.org"\n')
+    found = files.load().find("docker.io/library/debian:latest")
+    assert found
+    assert found.location == "a.org"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
