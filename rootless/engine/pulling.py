@@ -147,6 +147,7 @@ class Pull:
         self._workers = trio.CapacityLimiter(max(1, len(os.sched_getaffinity(0))))
         self._layers: list[_Layer] = []
         self._early = early
+        self._idle: list[WorkerProcess] = []
         self._notes: dict[str, None] = {}
         self._changed = False
 
@@ -203,9 +204,14 @@ class Pull:
             self._layers.append(layer)
             self._progress.add_layer(layer.label, descriptor.size)
         await snapshots.sweep(self._paths, self._snapshots, self._mapping)
-        async with trio.open_nursery() as nursery:
-            for layer in self._layers:
-                nursery.start_soon(self._make_layer, layer)
+        try:
+            async with trio.open_nursery() as nursery:
+                for layer in self._layers:
+                    nursery.start_soon(self._make_layer, layer)
+        finally:
+            for idle in self._idle:
+                idle.kill()
+                idle.close()
 
     async def _make_layer(self, layer: _Layer) -> None:
         with explained(self._source.name, layer=layer.descriptor.digest, disk=self._disk):
@@ -277,7 +283,9 @@ class Pull:
     async def _run_worker(self, layer: _Layer, feed: BlobFeed, request: dict[str, object]) -> Unpacked:
         try:
             process = self._take_worker()
-            return await unpack(process, request, feed=feed, parents=lambda: self._lowers(layer))
+            unpacked = await unpack(process, request, feed=feed, parents=lambda: self._lowers(layer))
+            self._idle.append(process)
+            return unpacked
         except* ImageError:
             # Bytes that are not those of the digest look like a broken layer too: the digest is the better
             # explanation, and decides whether it was the registry or our own disk.
@@ -286,6 +294,10 @@ class Pull:
 
     def _take_worker(self) -> WorkerProcess:
         early, self._early = self._early, None
+        if early is None and self._idle:  # an interpreter of its own takes as long as a small layer
+            renewed = self._idle.pop()
+            renewed.renew()
+            return renewed
         return early or worker.start(self._mapping, self._paths.run)
 
     async def _lowers(self, layer: _Layer) -> list[str]:

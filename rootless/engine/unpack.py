@@ -1,7 +1,8 @@
 """One layer's worker: a process inside the user namespace that turns bytes into files (`layers.apply`).
 
-It is killed when its task is cancelled or fails. It sees the end of its input only after the blob was
-verified; a worker whose parent was killed sees a layer that is cut off, and gives up by itself.
+It is killed when its task is cancelled or fails, else it can take another layer. It sees the end of its input
+only after the blob was verified; a worker whose parent was killed sees a layer that is cut off, and gives up
+by itself.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ async def unpack(
     feed: BlobFeed,
     parents: Callable[[], Awaitable[list[str]]],
 ) -> Unpacked:
-    """Let a worker unpack one layer, and see it end.
+    """Let a worker unpack one layer.
 
     Args:
-        worker: a fresh one; closed here.
+        worker: a fresh or renewed one; stays the caller's when this goes well, else it is killed and closed.
         request: root, compression, diff_id, owners… as `layers.apply` describes.
         feed: the layer's blob.
         parents: waits until the layers below are there and returns their trees, top first; asked only
@@ -70,16 +71,16 @@ async def unpack(
             worker.tell({"parents": await parents() if extracted.get("needs_parents", True) else []})
             finished = await talk.receive()
             nursery.cancel_scope.cancel()
-        await _ended(worker)
-        return Unpacked(
-            plain_bytes=int(extracted.get("plain_bytes", 0)),
-            notes=tuple(map(str, finished.get("notes", ()))),
-        )
-    finally:
+    except BaseException:
         worker.kill()
         with trio.CancelScope(shield=True), trio.move_on_after(_REAP_S):
             await _ended(worker)
         worker.close()
+        raise
+    return Unpacked(
+        plain_bytes=int(extracted.get("plain_bytes", 0)),
+        notes=tuple(map(str, finished.get("notes", ()))),
+    )
 
 
 async def _send_layer(worker: WorkerProcess, feed: BlobFeed) -> None:

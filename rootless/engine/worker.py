@@ -3,7 +3,8 @@
 The first is a fork of the command line, made before that imports trio, which takes 0.1 s: meanwhile the
 worker finds out what this host can do, enters the user namespace and imports its own. Later ones are
 interpreters of their own, for a process with threads can neither fork nor enter a namespace. What to unpack
-follows over a control pipe; a worker that is told nothing ends by itself. `unpack` talks to it. No trio here.
+follows over a control socket, one layer after the other; a worker that is told nothing ends by itself.
+`unpack` talks to it. No trio here.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class WorkerProcess:
     """A started worker and our ends of its pipes. Owns them all, -1 once closed.
 
     Attributes:
-        layer: non-blocking write end of its stdin. control: write end: the request, then the parents.
+        layer: non-blocking write end of its stdin. control: a socket: the request, then the parents.
         answers: read end of its stdout, non-blocking for `unpack`. errors: file that is its stderr.
         pidfd: readable once it has ended.
     """
@@ -97,11 +98,23 @@ class WorkerProcess:
         return HostFacts.from_json(json.loads(line))
 
     def tell(self, message: dict[str, object]) -> None:
-        """Send a line over the control pipe, which a living worker reads at once."""
+        """Send a line over the control socket, which a living worker reads at once."""
         line = json.dumps(message).encode() + b"\n"
         with suppress(BrokenPipeError):  # its answer will say why
             while line:
                 line = line[os.write(self.control, line) :]
+
+    def renew(self) -> None:
+        """Give a worker that has finished a layer a new stdin, for the next one."""
+        import socket
+
+        self.close_layer()
+        theirs, self.layer = make_pipe()
+        try:
+            with suppress(OSError), socket.socket(fileno=os.dup(self.control)) as control:
+                socket.send_fds(control, [b"\n"], [theirs])
+        finally:
+            os.close(theirs)
 
     def close_layer(self) -> None:
         """Let the worker see the end of the layer; idempotent."""
@@ -160,8 +173,10 @@ def start(mapping: IdMapping, run_dir: str) -> WorkerProcess:
 
 def _start(make: Callable[[_Ends], subprocess.Popen[bytes] | Fork]) -> WorkerProcess:
     """Make the pipes of a worker, and by `make` its process."""
+    from socket import socketpair  # trio imports it, too
+
     layer_read, layer_write = make_pipe()
-    control_read, control_write = os.pipe2(os.O_CLOEXEC)
+    control_read, control_write = (end.detach() for end in socketpair())
     answers_read, answers_write = os.pipe2(os.O_CLOEXEC)
     errors = os.memfd_create("worker-errors", os.MFD_CLOEXEC)
     try:
