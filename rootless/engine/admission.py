@@ -89,7 +89,7 @@ class Admission:
         assert self._policy is not None
         asked = f"{self._policy.path} decides, for " + (f"`{scope}`" if scope else "every image by default")
         if verdict:
-            keys = [key for signed in verdict.signed for key in (*signed.key_files, *signed.key_texts[:1])]
+            keys = [key for signed in verdict.signed for key in signed.key_files or ("its keyData",)]
             asked += f"; wanted is a signature by {', '.join(keys)[:300]}\n`rootless sign` makes one"
         return SignatureRefused(f"cannot use the image: {reason}", on=image, hint=asked)
 

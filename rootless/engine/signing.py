@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 from layers import media
 from layers.digest import digest_bytes
-from layers.manifest import Descriptor, parse_index
+from layers.errors import NoMatchingPlatform
+from layers.manifest import Descriptor, ImageSearch, Platform, parse_index, parse_manifest
 from layers.reference import Reference
 from rootless.engine import loop
 from rootless.engine.admission import find_policy
 from rootless.engine.explain import explained
-from rootless.engine.verifying import Proof, layers_of, prove
+from rootless.engine.verifying import Proof, prove
 from rootless.errors import UsageError
 from rootless.registry.transport.attachments import Attachments
 from rootless.registry.transport.docker import RegistrySource
@@ -92,9 +94,8 @@ def verify_blocking(
 
     async def body() -> list[Proof]:
         with explained(image.canonical, disk=""):
-            async with RegistrySource(image, settings) as source:
-                root, _ = await source.fetch_manifest(None)
-            return await prove(_pulled(image), [root.digest], wanted, settings=settings)
+            digests = await _pulled_digests(image, settings)
+            return await prove(_pulled(image), digests, wanted, settings=settings)
 
     try:
         return loop.run(body)
@@ -136,6 +137,19 @@ def _signed_name(identity: str) -> str:
     return _name_of(wanted) if is_tagged else wanted.repository
 
 
+async def _pulled_digests(image: Reference, settings: RegistrySettings) -> list[Digest]:
+    """Ask as a pull does, mirrors first: for the index, and for the image in it of this platform."""
+    async with RegistrySource(image, settings) as source:
+        root, data = await source.fetch_manifest(None)
+        search = ImageSearch(root, Platform.host())
+        with suppress(NoMatchingPlatform):  # what is there can be verified all the same
+            search.feed(data)
+            while search.wanted is not None:
+                _, data = await source.fetch_manifest(search.wanted)
+                search.feed(data)
+        return list(dict.fromkeys((root.digest, search.chosen.digest if search.chosen else root.digest)))
+
+
 async def _digests(attachments: Attachments, name: str, *, recursive: bool) -> list[Digest]:
     """Ask the registry what a tag or a digest means; with `recursive`, and what is in it."""
     root, data = await attachments.named(name)
@@ -152,7 +166,8 @@ async def _sign_digest(
     assert image.digest
     place = image.with_tag(signature_tag(image.digest))
     payload = payload_bytes(image.digest, name)
-    layers = layers_of(await attachments.tagged(str(place.tag)))
+    found = await attachments.tagged(str(place.tag))
+    layers = parse_manifest(found[1], found[0].media_type).layers if found else ()
     public = key.public
     for layer in layers:
         if layer.digest == digest_bytes(payload) and public.verifies(

@@ -127,20 +127,20 @@ async def _find(
     """
     try:
         found = await attachments.tagged(signature_tag(digest))
-        for layer in layers_of(found):
+        for layer in _layers_of(found):
             yield await _fetch(attachments, layer)
     except LayersError as exc:
         reasons[f"its signatures cannot be read: {exc.message}"] = None
     try:
         for referrer in await attachments.referrers(digest, artifact_type=ARTIFACT_TYPE):
             if holds_signatures(referrer):
-                for layer in layers_of((referrer, await attachments.manifest(referrer))):
+                for layer in _layers_of((referrer, await attachments.manifest(referrer))):
                     yield await _fetch(attachments, layer)
     except LayersError as exc:
         reasons[f"its referrers cannot be read: {exc.message}"] = None
 
 
-def layers_of(found: tuple[Descriptor, bytes] | None) -> list[Descriptor]:
+def _layers_of(found: tuple[Descriptor, bytes] | None) -> list[Descriptor]:
     """Return the signatures in a manifest that was found, or not. Pure."""
     if found is None:
         return []

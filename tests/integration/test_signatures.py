@@ -104,6 +104,7 @@ def test_image_is_signed_verified_and_pulled(fresh_product: Product, image: Sign
     tag = signature_tag(image.digest)
     signed = fresh_product.run("sign", "--password-stdin", "--key", keys[0], image.name, input=WORD + "\n")
     assert signed.out == f"{image.digest}: signed, tag {tag}\n"
+    assert "stdin is no terminal" in fresh_product.fail(125, "sign", "--key", keys[0], image.name).err
     again = fresh_product.run(
         "sign", "--key", keys[0], image.name, env={**fresh_product.env, "COSIGN_PASSWORD": WORD}
     )
@@ -119,28 +120,21 @@ def test_image_is_signed_verified_and_pulled(fresh_product: Product, image: Sign
     assert fresh_product.run("pull", "-q", f"{image.name[:-2]}@{image.digest}").code == 0
 
 
-def test_signatures_of_several_stand_beside_each_other(
+def test_signatures_of_several_stand_beside_each_other_and_a_wrong_password_makes_none(
     fresh_product: Product, image: Signable, tmp_path: Path
 ) -> None:
-    image.sign()
     fresh_product.env["COSIGN_PASSWORD"] = WORD
     _, public = fresh_product.run("trust", "generate-key", cwd=tmp_path).lines
+    failed = fresh_product.fail(1, "sign", "--password-stdin", image.name, cwd=tmp_path, input="other")
+    assert "the password is wrong" in failed.err
+    assert not get_manifest(image.address, image.repository, signature_tag(image.digest))
+    image.sign()
     fresh_product.run("sign", image.name, cwd=tmp_path)
     for key in (public, str(image.signer.public)):
         assert fresh_product.run("verify", "--key", key, image.name).out.endswith(f"the key {key}\n")
     other = Signer(tmp_path, "other")
     failed = fresh_product.fail(1, "verify", "--key", str(other.public), image.name)
     assert "made with another key" in failed.err
-
-
-def test_wrong_password_signs_nothing(fresh_product: Product, image: Signable, tmp_path: Path) -> None:
-    fresh_product.env["COSIGN_PASSWORD"] = WORD
-    fresh_product.run("trust", "generate-key", cwd=tmp_path)
-    failed = fresh_product.fail(1, "sign", "--password-stdin", image.name, cwd=tmp_path, input="other")
-    assert "the password is wrong" in failed.err
-    del fresh_product.env["COSIGN_PASSWORD"]
-    assert "stdin is no terminal" in fresh_product.fail(125, "sign", image.name, cwd=tmp_path).err
-    assert not get_manifest(image.address, image.repository, signature_tag(image.digest))
 
 
 def test_signature_of_a_repository_as_cosign_makes_it_is_good_for_its_tags(
@@ -320,6 +314,7 @@ def test_index_is_signed_and_each_of_its_images_if_asked(
     want_signatures(fresh_product, image)
     image.sign(signed=str(here["digest"]))
     assert fresh_product.run("pull", "-q", image.name).code == 0  # the one that is used is signed
+    assert str(here["digest"]) in fresh_product.run("verify", image.name).out
     assert "no signature" in fresh_product.fail(1, "pull", "--platform=linux/s390x", image.name).err
     image.sign()
     assert fresh_product.run("pull", "-q", "--platform=linux/s390x", image.name).code == 0
@@ -382,3 +377,18 @@ def test_mirror_hands_out_signatures_and_does_not_say_what_is_signed(
     mirror.sign(name=image.name)
     config.write_text(tables + 'location = "127.0.0.1:1/nobody"\n' + mirrored)
     assert fresh_product.run("pull", "-q", image.name).code == 0
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_image_is_refused_when_the_registry_does_not_say_whether_it_is_signed(
+    fresh_product: Product, image: Signable, layout: Layout, status: int
+) -> None:
+    fresh_product.env["ROOTLESS_REGISTRY_DEADLINES"] = "attempts=1"
+    with HostileRegistry() as server:
+        server.add_image("box", "1", layout)
+        server.on(f"/v2/box/manifests/{signature_tag(image.digest)}", lambda _: Reply(status))
+        image.address = server.address
+        want_signatures(fresh_product, image)
+        failed = fresh_product.fail(1, "pull", f"{server.address}/box:1")
+        assert f"cannot read the signatures: the registry answered {status}" in failed.err
+        assert left(fresh_product) == []
