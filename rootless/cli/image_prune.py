@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 
-from rootless.cli import confirm, filters, output
-from rootless.cli.args import BOOL, LIST, Command, Option
-from rootless.cli.container_prune import listing
-from rootless.engine import modes
+from rootless.cli import filters, output, prune_options
+from rootless.cli.args import BOOL, Command, Option
 from rootless.interface import pruning, store
-from rootless.paths import find_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rootless._entry import GlobalOptions
     from rootless.engine.image_lookup import LocalImage
@@ -26,10 +23,8 @@ TABLE = Command(
     "Remove unused images",
     options=(
         Option("--all", "-a", kind=BOOL, help="Remove all unused images, not just dangling ones"),
-        Option(
-            "--filter", kind=LIST, metavar="filter", help='Provide filter values (e.g. "until=<timestamp>")'
-        ),
-        Option("--force", "-f", kind=BOOL, help="Do not prompt for confirmation"),
+        prune_options.filter_option("until=<timestamp>"),
+        prune_options.FORCE,
     ),
     max_positionals=0,
 )
@@ -43,37 +38,30 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         not filters.boolean("dangling", text) for text in chosen.get("dangling", ())
     )
     wanted = make_test(chosen, now_ns=time.time_ns())
-    what = (
-        "all images without at least one container associated to them"
-        if everything
-        else "all dangling images"
-    )
-    if not parsed.flag("force") and not confirm.agrees(f"This will remove {what}."):
+    if not prune_options.agreed(parsed, f"This will remove {doomed(everything=everything)}."):
         return 0
-    paths = find_paths(options.root)
-    paths.ensure()
-    mapping = modes.load_store_modes(paths)[1].mapping
-    pruned = pruning.prune_images(paths, mapping, everything=everything, wanted=wanted)
-    output.write(listing("Deleted Images:", [lower_first(line) for line in pruned.lines]))
-    output.write(f"Total reclaimed space: {output.human_size(pruned.freed_bytes)}\n")
+    pruned = pruning.prune_images(*prune_options.open_store(options), everything=everything, wanted=wanted)
+    write_listing(pruned.lines)
+    prune_options.write_freed(pruned.freed_bytes)
     return 0
 
 
 def make_test(chosen: Mapping[str, Sequence[str]], *, now_ns: int) -> Callable[[LocalImage], bool]:
     """Return what tells whether the filters mean an image: all of them must hold."""
-    limit_s = float("inf")
-    if "until" in chosen:
-        from rootless.cli.moments import parse_moment  # compiles expressions
-
-        limit_s = min(
-            parse_moment(text, option="--filter until", now_ns=now_ns) / 1e9 for text in chosen["until"]
-        )
+    limit_ns = prune_options.until_ns(chosen, now_ns=now_ns)
+    limit_s = float("inf") if limit_ns is None else limit_ns / 1e9
     return lambda image: (
-        store.created_seconds(image.config.created) < limit_s
-        and filters.fits_labels(image.config.labels, chosen)
+        store.created_seconds(image.created) < limit_s and filters.fits_labels(image.labels, chosen)
     )
 
 
-def lower_first(line: str) -> str:
-    """Return what Docker prints of a removed image after it: "untagged: …" for `rmi`'s "Untagged: …"."""
-    return line[:1].lower() + line[1:]
+def doomed(*, everything: bool) -> str:
+    """Return what Docker calls the images that go."""
+    if everything:
+        return "all images without at least one container associated to them"
+    return "all dangling images"
+
+
+def write_listing(lines: Iterable[str]) -> None:
+    """Print removed images: "untagged: …", as Docker does here, for `rmi`'s "Untagged: …"."""
+    prune_options.write_listing("Deleted Images:", [line[:1].lower() + line[1:] for line in lines])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 
-from rootless.cli import confirm, container_prune, filters, image_prune, output
-from rootless.cli.args import BOOL, LIST, Command, Option
-from rootless.engine import describe, modes
+from rootless.cli import container_prune, filters, image_prune, output, prune_options
+from rootless.cli.args import BOOL, Command, Option
+from rootless.engine import describe
 from rootless.errors import UsageError
 from rootless.interface import pruning
-from rootless.paths import find_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +22,8 @@ TABLE = Command(
     "Remove unused data",
     options=(
         Option("--all", "-a", kind=BOOL, help="Remove all unused images not just dangling ones"),
-        Option(
-            "--filter", kind=LIST, metavar="filter", help='Provide filter values (e.g. "label=<key>=<value>")'
-        ),
-        Option("--force", "-f", kind=BOOL, help="Do not prompt for confirmation"),
+        prune_options.filter_option("label=<key>=<value>"),
+        prune_options.FORCE,
         Option("--volumes", kind=BOOL, help="Prune anonymous volumes"),
     ),
     max_positionals=0,
@@ -41,19 +38,13 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     if with_volumes and "until" in chosen:
         raise UsageError("the filter `until` is not supported with --volumes: volumes have no such age")
     now_ns = time.time_ns()
-    before_ns = container_prune.until_ns(chosen, now_ns=now_ns)
+    is_container_meant = container_prune.make_test(chosen, now_ns=now_ns)
     is_image_meant = image_prune.make_test(chosen, now_ns=now_ns)
-    if not parsed.flag("force") and not confirm.agrees(
-        warning(everything=everything, with_volumes=with_volumes)
-    ):
+    if not prune_options.agreed(parsed, warning(everything=everything, with_volumes=with_volumes)):
         return 0
-    paths = find_paths(options.root)
-    paths.ensure()
-    mapping = modes.load_store_modes(paths)[1].mapping
-    containers = pruning.prune_containers(
-        paths, mapping, wanted=lambda c: container_prune.is_meant(c, chosen, before_ns=before_ns)
-    )
-    output.write(container_prune.listing("Deleted Containers:", containers.lines))
+    paths, mapping = prune_options.open_store(options)
+    containers = pruning.prune_containers(paths, mapping, wanted=is_container_meant)
+    prune_options.write_listing("Deleted Containers:", containers.lines)
     freed = containers.freed_bytes
     if with_volumes:
         volumes = pruning.prune_volumes(
@@ -61,11 +52,11 @@ def main(argv: list[str], options: GlobalOptions) -> int:
             mapping,
             wanted=lambda v: v.anonymous and filters.fits_labels(describe.volume_labels(v), chosen),
         )
-        output.write(container_prune.listing("Deleted Volumes:", volumes.lines))
+        prune_options.write_listing("Deleted Volumes:", volumes.lines)
         freed += volumes.freed_bytes
     images = pruning.prune_images(paths, mapping, everything=everything, wanted=is_image_meant)
-    output.write(container_prune.listing("Deleted Images:", list(map(image_prune.lower_first, images.lines))))
-    output.write(f"Total reclaimed space: {output.human_size(freed + images.freed_bytes)}\n")
+    image_prune.write_listing(images.lines)
+    prune_options.write_freed(freed + images.freed_bytes)
     return 0
 
 
@@ -73,8 +64,5 @@ def warning(*, everything: bool, with_volumes: bool) -> str:
     """Return what Docker says before it asks."""
     doomed = ["all stopped containers"]
     doomed += ["all anonymous volumes not used by at least one container"] if with_volumes else []
-    if everything:
-        doomed.append("all images without at least one container associated to them")
-    else:
-        doomed.append("all dangling images")
+    doomed.append(image_prune.doomed(everything=everything))
     return "This will remove:\n" + "".join(f"  - {each}\n" for each in doomed)

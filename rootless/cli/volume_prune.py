@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from rootless.cli import confirm, filters, output
-from rootless.cli.args import BOOL, LIST, Command, Option
-from rootless.cli.container_prune import listing
-from rootless.engine import describe, modes
+from rootless.cli import filters, output, prune_options
+from rootless.cli.args import BOOL, Command, Option
+from rootless.engine import describe
 from rootless.interface import pruning
-from rootless.paths import find_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +20,8 @@ TABLE = Command(
     "Remove unused local volumes",
     options=(
         Option("--all", "-a", kind=BOOL, help="Remove all unused volumes, not just anonymous ones"),
-        Option("--filter", kind=LIST, metavar="filter", help='Provide filter values (e.g. "label=<label>")'),
-        Option("--force", "-f", kind=BOOL, help="Do not prompt for confirmation"),
+        prune_options.filter_option("label=<label>"),
+        prune_options.FORCE,
     ),
     max_positionals=0,
 )
@@ -35,19 +33,15 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     chosen = output.parse_filters(parsed.texts("filter"), known=_FILTERS)
     everything = parsed.flag("all") or any(filters.boolean("all", text) for text in chosen.get("all", ()))
     kind = "all local" if everything else "anonymous local"
-    if not parsed.flag("force") and not confirm.agrees(
-        f"This will remove {kind} volumes not used by at least one container."
-    ):
+    warning = f"This will remove {kind} volumes not used by at least one container."
+    if not prune_options.agreed(parsed, warning):
         return 0
-    paths = find_paths(options.root)
-    paths.ensure()
-    mapping = modes.load_store_modes(paths)[1].mapping
 
     def wanted(volume: Volume) -> bool:
         is_meant = everything or volume.anonymous
         return is_meant and filters.fits_labels(describe.volume_labels(volume), chosen)
 
-    pruned = pruning.prune_volumes(paths, mapping, wanted=wanted)
-    output.write(listing("Deleted Volumes:", pruned.lines))
-    output.write(f"Total reclaimed space: {output.human_size(pruned.freed_bytes)}\n")
+    pruned = pruning.prune_volumes(*prune_options.open_store(options), wanted=wanted)
+    prune_options.write_listing("Deleted Volumes:", pruned.lines)
+    prune_options.write_freed(pruned.freed_bytes)
     return 0

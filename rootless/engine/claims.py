@@ -54,7 +54,9 @@ def forget(paths: Paths, ids: set[str]) -> None:
         for container_id in ids
         if not os.path.isdir(os.path.join(paths.containers, container_id))
     }
-    links = [os.path.join(paths.names, name) for name in os.listdir(paths.names)]
+    links = []
+    with suppress(FileNotFoundError):  # no container was ever named
+        links = [os.path.join(paths.names, name) for name in os.listdir(paths.names)]
     doomed = [link for link in links if os.readlink(link) in absent]
     for path in doomed + [os.path.join(paths.locks, _lock_name(container_id)) for container_id in absent]:
         with suppress(FileNotFoundError):

@@ -39,3 +39,10 @@ def test_name_that_was_given_away_again_is_kept(paths: Paths) -> None:
     os.symlink(LIVING, link)
     records.list_leftovers(paths)
     assert os.readlink(link) == LIVING
+
+
+def test_store_that_never_had_a_name_gives_its_leftovers_back(tmp_path: Path) -> None:
+    paths = Paths(store=str(tmp_path / "store"), run=str(tmp_path / "run"))
+    paths.ensure()
+    os.mkdir(os.path.join(paths.containers, f".new-{DRAFT}"))
+    assert list(map(records.leftover_id, records.list_leftovers(paths))) == [DRAFT]
