@@ -90,7 +90,10 @@ async def _serve(
     passwords = Passwords(job.htpasswd) if job.htpasswd else None
     upstream = Upstream.parse(job.mirror) if job.mirror else None
     storage = Storage(job.directory)
-    storage.ensure()
+    if job.read_only and upstream is None:
+        storage.check()  # its directory may be on a file system that is read-only too
+    else:
+        storage.ensure()
     # left in this order: nobody new is let in while those that are inside come to their end
     async with listen.lingering() as tasks, await listen.open_listener(job.address) as listener:
         mirror = Mirror(upstream, settings, storage, tasks) if upstream else None

@@ -557,6 +557,7 @@ def test_read_only_registry_changes_nothing(owner: Product, tmp_path: Path) -> N
         (("--htpasswd", "/nowhere"), "No such file"),
         (("--mirror", "http://registry.example"), "loopback only"),
         (("-v", "/proc/self"), "other content"),
+        (("-v", "/nowhere", "--read-only"), "there is no registry"),
     ],
 )
 def test_what_cannot_be_served_is_told(owner: Product, words: tuple[str, ...], text: str) -> None:
@@ -587,6 +588,7 @@ def test_mirror_fetches_keeps_and_serves_alone(
             assert not (tmp_path / "mirror/blobs/sha256" / layer["digest"][7:]).exists()
             head = mirror.ask("HEAD", f"/v2/team/box/blobs/{layer['digest']}")
             assert (head.status, head.headers["Content-Length"]) == (200, str(layer["size"]))
+            assert not (tmp_path / "mirror/blobs/sha256" / layer["digest"][7:]).exists()
             fresh_product.run("pull", "-q", image)
             assert mirror.ask("GET", "/v2/team/box/manifests/2").status == 404
             assert mirror.ask("GET", f"/v2/team/box/blobs/{NO_BLOB}").status == 404

@@ -230,7 +230,11 @@ class Connection:
             await self._receive()
 
     async def _receive(self) -> None:
-        self._wire.receive_data(bytes(await self._stream.receive_some(PIECE_BYTES)))
+        try:
+            data = await self._stream.receive_some(PIECE_BYTES)
+        except trio.BrokenResourceError as exc:
+            raise ClientGone("the connection broke") from exc
+        self._wire.receive_data(bytes(data))
 
     async def _send(self, event: Any) -> None:
         pieces = self._wire.send_with_data_passthrough(event) or []

@@ -106,8 +106,8 @@ class Mirror:
         keep = partial(self._storage.put_manifest, repository, data, examined, tag=tag, mirrored=True)
         await trio.to_thread.run_sync(keep)
 
-    async def find_blob(self, repository: str, digest: Digest) -> Fetch:
-        """Return the fetch of a blob, which has begun.
+    async def blob_size(self, repository: str, digest: Digest) -> int:
+        """Return the size of a blob that could be fetched.
 
         Raises:
             Refusal: no manifest of the repository names it.
@@ -115,6 +115,10 @@ class Mirror:
         size = await trio.to_thread.run_sync(self._storage.promised_size, repository, digest)
         if size is None:
             raise Refusal(404, BLOB_UNKNOWN, f"the repository {repository} has no such blob")
+        return size
+
+    def fetch_blob(self, repository: str, digest: Digest, *, size: int) -> Fetch:
+        """Return the fetch of a blob, which has begun, perhaps for somebody else."""
         fetch = self._fetches.get(digest)
         if fetch is None:
             descriptor = Descriptor(media_type=OCI_LAYER, digest=digest, size=size)
@@ -134,7 +138,7 @@ class Mirror:
                 finally:
                     with trio.CancelScope(shield=True):
                         await trio.to_thread.run_sync(ingest.__exit__, None, None, None)
-        except (RegistryError, LayersError, OSError) as exc:
+        except Exception as exc:  # whatever it is, it costs this blob and not the server
             fetch.fail(_refusal(exc, BLOB_UNKNOWN))
         finally:
             del self._fetches[descriptor.digest]
@@ -254,6 +258,8 @@ class Fetch:
 
 def _refusal(exc: Exception, code: str) -> Refusal:
     """Return what a failure of the other registry means to our client."""
+    if isinstance(exc, Refusal):
+        return exc
     if isinstance(exc, RegistryError) and exc.reference in _NOT_THERE:
         return Refusal(404, code, "neither this registry nor the one that it mirrors has it")
     return Refusal(502, UNKNOWN, f"the mirrored registry failed: {exc}")

@@ -14,7 +14,7 @@ import trio  # noqa: TID253  a server lives in its loop
 
 from layers import media
 from layers.document import MAX_DOCUMENT_BYTES
-from layers.errors import LayersError, StoreError
+from layers.errors import StoreError
 from rootless.errors import printable
 from rootless.registry.server import paging, ranges
 from rootless.registry.server.http import PIECE_BYTES, ClientGone, Response
@@ -88,8 +88,10 @@ class Service:
         except Refusal as refusal:
             headers = {"Content-Type": MEDIA_TYPE, **refusal.headers}
             response = Response(refusal.status, headers, refusal.to_json())
-        except (OSError, LayersError) as exc:
-            self._complain(f"{request.method} {printable(request.target)}: {exc}")
+        except ClientGone:
+            raise
+        except Exception as exc:  # even a bug costs one answer, not everybody's server
+            self._complain(f"{request.method} {printable(request.target)}: {type(exc).__name__}: {exc}")
             failure = Refusal(500, UNKNOWN, "the registry failed")
             if isinstance(exc, StoreError):
                 failure = Refusal(507, UNKNOWN, exc.message)
@@ -186,11 +188,12 @@ class Service:
     async def _mirrored_blob(self, mirror: Mirror, route: Route, request: Request) -> Response:
         assert route.digest is not None
         digest = route.digest
-        fetch = await mirror.find_blob(route.repository, digest)
-        size = fetch.descriptor.size
-        if request.method != "HEAD":
-            await fetch.wait_begun()
+        size = await mirror.blob_size(route.repository, digest)
         status, start, end, headers = _part(request.headers, size=size, digest=digest)
+        if request.method == "HEAD":
+            return Response(status, headers)
+        fetch = mirror.fetch_blob(route.repository, digest, size=size)
+        await fetch.wait_begun()
         whole = partial(self._storage.layout.open_blob, digest)
 
         async def pieces() -> AsyncGenerator[bytes, None]:
@@ -293,22 +296,24 @@ class Service:
         name, digest = route.repository, route.digest
         if digest is None:
             digest = await self._resolve(name, route.tag)
-        elif self._mirror is not None and not self._storage.has_manifest(name, digest):
-            await self._mirror.bring_manifest(name, digest=digest)
+        elif self._mirror is not None:  # noqa: SIM102  one line would not fit
+            if not await trio.to_thread.run_sync(self._storage.has_manifest, name, digest):
+                await self._mirror.bring_manifest(name, digest=digest)
         media_type, data = await trio.to_thread.run_sync(self._storage.read_manifest, name, digest)
         headers = {"Content-Type": media_type, "Docker-Content-Digest": digest, "ETag": f'"{digest}"'}
         return Response(200, headers, data)
 
     async def _resolve(self, repository: str, tag: str) -> Digest:
         """Return the digest that a tag means, here or at the mirrored registry."""
-        digest, mirrored = self._storage.find_tag(repository, tag)
+        find = partial(trio.to_thread.run_sync, self._storage.find_tag, repository, tag)
+        digest, mirrored = await find()
         if self._mirror is not None and (digest is None or mirrored):
             try:
                 await self._mirror.bring_manifest(repository, tag=tag)
             except Refusal:
                 if digest is None:
                     raise
-            digest, _ = self._storage.find_tag(repository, tag)
+            digest, _ = await find()
         if digest is None:
             raise Refusal(404, MANIFEST_UNKNOWN, f"the repository {repository} has no tag {tag}")
         return digest

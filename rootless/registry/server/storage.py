@@ -93,7 +93,7 @@ class Storage:
             raise StateConflict("there is no registry", on=self.root, reference="registry-directory")
 
     def changing(self) -> FileLock:
-        """Return the lock to hold while something gets a name."""
+        """Return the lock to hold while something gets a name, or a manifest goes."""
         return self.layout.pulling(wait_s=_LOCK_WAIT_S)
 
     def repository_path(self, repository: str, *parts: str) -> str:
@@ -243,7 +243,7 @@ class Storage:
         Raises:
             Refusal: there is none.
         """
-        with self._changing_tags:
+        with self.changing(), self._changing_tags:
             media_type, data = self.read_manifest(repository, digest)
             for tag in self._names(repository, "_tags"):
                 if self.find_tag(repository, tag)[0] == digest:
