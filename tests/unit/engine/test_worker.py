@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from rootless.engine import modes, worker
 from rootless.errors import HostUnsupported
 from rootless.model.host import HostFacts, IdMapping
 from rootless.paths import Paths
+from tests.helpers.images import Layer, digest
 
 if TYPE_CHECKING:
     import pytest
@@ -47,6 +49,28 @@ def test_forked_worker_that_cannot_look_at_this_host_says_nothing(
     code, answers, errors = last_words(forked)
     assert (code, answers) == (1, b"")
     assert b"cannot look at this host" in errors
+
+
+def test_worker_takes_another_layer_after_one_that_went_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    process = worker.start(IdMapping(mode="none", uids=(), gids=(), key="none"), str(tmp_path))
+    os.set_blocking(process.answers, True)
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        data = Layer().file(name, name.encode()).bytes()
+        request = {"compression": "none", "diff_id": digest(data), "owners": "recorded", "sync": False}
+        process.tell({"root": str(tmp_path / name), **request})
+        os.write(process.layer, data)
+        process.close_layer()
+        with open(process.answers, closefd=False) as answers:
+            assert json.loads(answers.readline())["event"] == "extracted"
+            process.tell({"parents": []})
+            assert json.loads(answers.readline())["event"] == "finished"
+        assert (tmp_path / name / name).read_text() == name
+        process.renew()
+    assert last_words(process) == (0, b"", b"")
 
 
 def last_words(process: worker.WorkerProcess) -> tuple[int | None, bytes, bytes]:
