@@ -3,7 +3,7 @@
 The first of these files is the policy, the others are not looked at:
 
     $XDG_CONFIG_HOME/rootless/policy.toml    /etc/rootless/policy.toml
-    $XDG_CONFIG_HOME/containers/policy.json    /etc/containers/policy.json
+    ~/.config/containers/policy.json         /etc/containers/policy.json    (containers-policy.json(5))
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def find_policy(settings: RegistrySettings) -> Policy | None:
             from rootless.trust import policy_files
 
             return policy_files.parse_toml(_decoded(data, path), path)
-    for directory in (settings.config_home, SYSTEM):
+    for directory in (os.path.join(settings.home, ".config"), SYSTEM):
         if (data := _read(path := os.path.join(directory, "containers", "policy.json"))) is not None:
             from rootless.trust import policy_files
 

@@ -139,7 +139,8 @@ def _sigstore(item: dict[str, Any], where: str, path: str) -> Signed:
     one, several = item.get("keyPath"), item.get("keyPaths")
     data = item.get("keyDatas", [item["keyData"]] if "keyData" in item else None)
     sources = [source for source in ([one] if one else None, several, data) if source]
-    if len(sources) != 1 or not all(isinstance(key, str) for key in sources[0]):
+    are_lists = all(isinstance(source, list) for source in sources)
+    if len(sources) != 1 or not are_lists or not all(isinstance(key, str) for key in sources[0]):
         raise _bad(path, f"`{where}` needs exactly one of keyPath, keyPaths, keyData and keyDatas")
     rule = _json_identity(item.get("signedIdentity"), f"{where}.signedIdentity", path)
     if not data:

@@ -191,6 +191,8 @@ def test_what_cannot_be_verified_here_refuses_its_scope_alone(requirement: dict[
         ('{"default": [1]}', "`default`"),
         ('{"default": [{"type": "sigstoreSigned"}]}', "`default[0]` needs exactly one of"),
         ('{"default": [{"type": "sigstoreSigned", "keyPath": "a", "keyPaths": ["b"]}]}', "exactly one"),
+        ('{"default": [{"type": "sigstoreSigned", "keyPaths": "ab"}]}', "exactly one"),
+        ('{"default": [{"type": "sigstoreSigned", "keyPath": 1}]}', "exactly one"),
         ('{"default": [{"type": "sigstoreSigned", "keyData": "%"}]}', "base64"),
         (
             '{"default": [{"type": "sigstoreSigned", "keyPath": "a", "signedIdentity": {"type": "any"}}]}',
