@@ -26,11 +26,11 @@ SYSTEM = "/etc"
 
 
 class Admission:
-    """What decides about images of registries. Without a policy everything comes in."""
+    """What decides about images of registries."""
 
     __slots__ = ("_policy", "_settings")
 
-    def __init__(self, policy: Policy | None, settings: RegistrySettings) -> None:
+    def __init__(self, policy: Policy, settings: RegistrySettings) -> None:
         self._policy = policy
         self._settings = settings
 
@@ -38,13 +38,16 @@ class Admission:
     def to(cls, reference: str, settings: RegistrySettings) -> Admission | None:
         """Return what decides about a reference as a user writes it; reads the policy, a small file.
 
-        What comes from a file or a directory has no signatures, and is the user's own business: None.
+        None where everything comes in: without a policy, and from a file or a directory, which have no
+        signatures and are the user's own business.
 
         Raises:
             BadPolicy: it cannot be read; not even what it may not be about comes in then.
         """
         policy = find_policy(settings)
-        return cls(policy, settings) if is_in_registry(reference) else None
+        if policy is None or not is_in_registry(reference):
+            return None
+        return cls(policy, settings)
 
     def check_name(self, source: Source) -> None:
         """Refuse what no signature would make acceptable, before anybody is asked for it.
@@ -52,7 +55,7 @@ class Admission:
         Raises:
             SignatureRefused: the policy rejects the image.
         """
-        if self._policy is None or getattr(source, "asked", None):
+        if getattr(source, "asked", None):
             return  # a short name: which image it means is known when one is found
         scope, verdict = self._policy.judge(Reference.parse(source.name))
         if verdict.refusal:
@@ -68,8 +71,6 @@ class Admission:
             SignatureRefused: the policy rejects it, or the signatures do not count.
             RegistryError, BadKey: there is no telling.
         """
-        if self._policy is None:
-            return
         image = Reference.parse(source.name)
         scope, verdict = self._policy.judge(image)
         if verdict.refusal:
@@ -86,7 +87,6 @@ class Admission:
     def _refusal(
         self, image: str, scope: str, reason: str, verdict: Verdict | None = None
     ) -> SignatureRefused:
-        assert self._policy is not None
         asked = f"{self._policy.path} decides, for " + (f"`{scope}`" if scope else "every image by default")
         if verdict:
             keys = [key for signed in verdict.signed for key in signed.key_files or ("its keyData",)]
