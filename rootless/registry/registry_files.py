@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 1 << 20
 SYSTEM_DIRECTORY = "/etc"
+CHOSEN = "CONTAINERS_REGISTRIES_CONF"
 _SEARCH, _SWITCH, _BY_DIGEST = (
     "unqualified-search-registries",
     "podman-short-names",
@@ -142,6 +143,8 @@ def load_registries(environment: Mapping[str, str]) -> Registries:
         data = _load(path)
         if data is not None:
             found.append(_File(path, data, is_ours=is_ours))
+        elif path == environment.get(CHOSEN):
+            _File(path, {}, is_ours=False).refuse(f"${CHOSEN} names it, and it is not there")
     return _combine(found) if found else Registries()
 
 
@@ -186,8 +189,7 @@ def _paths(environment: Mapping[str, str]) -> Iterable[tuple[str, bool]]:
             continue  # most hosts have none
         for name in names:
             yield os.path.join(directory, name), False
-    chosen = environment.get("CONTAINERS_REGISTRIES_CONF")
-    yield chosen or (user if os.path.exists(user) else system), False
+    yield environment.get(CHOSEN) or (user if os.path.exists(user) else system), False
 
 
 def _load(path: str) -> dict[str, Any] | None:

@@ -76,6 +76,9 @@ def test_users_main_file_of_podman_hides_the_systems(files: Files) -> None:
     chosen = files.write("chosen", '[[registry]]\nlocation = "a.org"\n')
     files.environment["CONTAINERS_REGISTRIES_CONF"] = str(chosen)
     assert files.load().find("a.org")
+    chosen.unlink()
+    with pytest.raises(RegistryError, match="it is not there"):
+        files.load()
 
 
 def test_podmans_short_names_need_the_switch(files: Files) -> None:
