@@ -10,6 +10,11 @@ import stat
 
 from rootless.errors import HostUnsupported, os_error_text
 
+_FORM = b'{"imageLayoutVersion":"1.0.0"}'
+"""What `layers.store` writes; other tools may put spaces in."""
+_OUR_FORM = "rootless.form"
+"""What a version will add that keeps things otherwise in a store."""
+
 
 class Paths:
     """The two roots of everything on disk; all other paths derive from them.
@@ -72,10 +77,13 @@ class Paths:
 
 
 def find_paths(root: str | None = None) -> Paths:
-    """Choose the store and the run directory; touches nothing.
+    """Choose the store and the run directory; changes nothing.
 
     Args:
         root: the --root option; else $ROOTLESS_ROOT, else $XDG_DATA_HOME/rootless.
+
+    Raises:
+        HostUnsupported: the store is of a form that this version does not know.
     """
     env = os.environ
     store = root or env.get("ROOTLESS_ROOT")
@@ -84,7 +92,9 @@ def find_paths(root: str | None = None) -> Paths:
         if not data or not os.path.isabs(data):  # basedir spec: relative paths are invalid
             data = os.path.join(os.path.expanduser("~"), ".local", "share")
         store = os.path.join(data, "rootless")
-    return Paths(store=os.path.abspath(store), run=_find_run())
+    store = os.path.abspath(store)
+    _refuse_newer(store)
+    return Paths(store=store, run=_find_run())
 
 
 def find_program(name: str) -> str:
@@ -137,6 +147,31 @@ def _find_run() -> str:
             if info.st_uid == os.geteuid() and os.access(base, os.W_OK | os.X_OK):
                 return os.path.join(base, "rootless")
     return f"/tmp/rootless-{os.geteuid()}"  # noqa: S108  checked by ensure_private_directory
+
+
+def _refuse_newer(store: str) -> None:
+    """Refuse a store that a newer version has marked: by the layout's version, or by a form of our own."""
+    try:
+        with open(os.path.join(store, "oci-layout"), "rb") as file:
+            data = file.read(4096)
+    except OSError:
+        return  # there is none yet, or what needs it says what is wrong
+    if data == _FORM:
+        return
+    import json  # written by another tool, or newer
+
+    try:
+        fields = json.loads(data)
+        newer = fields["imageLayoutVersion"].split(".")[0] != "1" or fields.get(_OUR_FORM, 1) != 1
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return  # damaged: `system check` tells
+    if newer:
+        raise HostUnsupported(
+            "cannot use the store: a newer version of rootless made it",
+            on=store,
+            hint="use that version, or another store with --root or ROOTLESS_ROOT",
+            reference="newer-store",
+        )
 
 
 def _ensure_store(path: str) -> None:

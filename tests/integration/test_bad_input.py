@@ -100,3 +100,27 @@ def test_store_that_is_a_file_is_named(product: Product, tmp_path: Path) -> None
         assert result.code in (1, 125)
         assert str(path) in result.err
         assert "a bug" not in result.err
+
+
+@pytest.mark.parametrize(
+    "mark", ['"imageLayoutVersion": "2.0.0"', '"imageLayoutVersion": "1.0.0", "rootless.form": 2']
+)
+def test_store_of_a_newer_version_is_refused_and_untouched(fresh_product: Product, mark: str) -> None:
+    fresh_product.store.mkdir(parents=True)
+    (fresh_product.store / "oci-layout").write_text("{" + mark + "}")
+    (fresh_product.store / "index.json").write_text('{"of": "a later release"}')
+    for words in (
+        ("ps",),
+        ("pull", "x"),
+        ("system", "prune", "-af"),
+        ("system", "check", "--repair"),
+        ("rmi", "x"),
+    ):
+        err = fresh_product.attempt(*words).err
+        assert "cannot use the store: a newer version of rootless made it" in err, words
+        assert str(fresh_product.store) in err
+    assert fresh_product.fail(125, "run", "x").err.count("newer version") == 1
+    assert sorted(path.name for path in fresh_product.store.iterdir()) == ["index.json", "oci-layout"]
+    (fresh_product.store / "oci-layout").write_text('{ "imageLayoutVersion": "1.0.0" }\n')
+    (fresh_product.store / "index.json").unlink()
+    assert fresh_product.run("ps", "-q").out == ""
