@@ -155,6 +155,33 @@ def test_run_on_a_full_disk_is_a_clear_error_until_space_is_freed(user: str, bus
 
 
 @pytest.mark.parametrize("user", USERS)
+def test_load_commit_and_packing_anew_on_a_full_disk_leave_nothing(user: str, busybox_ref: str) -> None:
+    with product_on(user, filesystems={"BASE/store": "tmpfs:64m"}, root="BASE/store") as product:
+        product.run("pull", "-q", busybox_ref)
+        script = "head -c 4000000 /dev/urandom >/big"
+        product.run("run", "--network=none", "--name=made", busybox_ref, "sh", "-c", script)
+        product.run("commit", "made", "localhost/made:1")
+        archive, ballast = f"{product.home}/made.tar", f"{product.store}/ballast"
+        product.run("save", "-o", archive, "localhost/made:1")
+        product.run("rmi", "localhost/made:1")
+        images = product.run("images", "-aq").out
+        run_here(product.wrap(["sh", "-c", f"dd if=/dev/zero of={ballast} bs=4k 2>/dev/null; exit 0"]))
+        for words in (
+            ("load", "-i", archive),
+            ("commit", "made", "localhost/made:2"),
+            ("push", "--compression=zstd", busybox_ref),
+        ):
+            result = product.fail(1, *words)
+            assert "No space left" in result.err, str(result)
+            assert "a bug" not in result.err, str(result)
+        assert product.run("images", "-aq").out == images
+        run_here(product.wrap(["rm", ballast]))
+        product.run("system", "check")
+        product.run("load", "-i", archive)
+        assert product.run(*QUICK, "localhost/made:1", "wc", "-c", "/big").out == "4000000 /big\n"
+
+
+@pytest.mark.parametrize("user", USERS)
 def test_host_without_user_namespaces_is_told_what_to_do(user: str, busybox_ref: str) -> None:
     with product_on(user, without=["userns"]) as product:
         result = product.attempt(*QUICK, busybox_ref, "id", "-u")
