@@ -65,6 +65,8 @@ class Signature:
         if says.digest != digest:
             raise SignatureRefused(f"it is for another digest, {says.digest.short}")
         if not identity.accepts(says, image):
+            if says.is_repository and says.repository == image.repository:
+                raise SignatureRefused("it is for the whole repository, and one for a tag is wanted")
             raise SignatureRefused(f"it is for another name, {says.name[:160]}")
         return key
 

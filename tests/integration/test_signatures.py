@@ -296,7 +296,7 @@ def test_policy_of_podman_counts_where_there_is_none_of_ours(fresh_product: Prod
     path.write_text(json.dumps(value))
     assert f"{path} decides" in fresh_product.fail(1, "pull", image.name).err
     image.sign(name=image.name[:-2])
-    assert "for another name" in fresh_product.fail(1, "pull", image.name).err  # podman's rule, too
+    assert "one for a tag is wanted" in fresh_product.fail(1, "pull", image.name).err  # podman's rule, too
     image.sign()
     assert fresh_product.run("pull", "-q", image.name).code == 0
     set_policy(fresh_product, 'default = "reject"')
