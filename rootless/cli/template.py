@@ -14,6 +14,7 @@ import re
 from rootless.cli import template_functions as functions
 from rootless.cli.template_expressions import MAX_DEPTH, Tokens, syntax_error
 from rootless.cli.template_functions import TemplateError
+from rootless.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _ACTION_END = re.compile(
 )
 _KEYWORDS = frozenset(("if", "range", "with", "else", "end", "break", "continue"))
 _UNSUPPORTED = frozenset(("define", "template", "block"))
+_SHOWN = 40
+"""Most characters of a template that an error shows."""
 
 
 class Template:
@@ -69,33 +72,55 @@ class _Continue(Exception):
 
 
 def _parse(text: str) -> list[Node]:
-    nodes, keyword, _ = _parse_block(_split(text), depth=0)
-    if keyword:
-        raise syntax_error(f"unexpected {{{{{keyword}}}}}")
+    parts = _Parts(text)
+    try:
+        nodes, keyword, _ = _parse_block(parts, depth=0)
+        if keyword:
+            raise syntax_error(f"unexpected {{{{{keyword}}}}}")
+    except UsageError as error:
+        error.on = f"character {parts.start + 1}: `{text[parts.start :][:_SHOWN]}`"
+        raise
     return nodes
 
 
-def _split(text: str) -> Iterator[tuple[bool, str]]:
-    """Yield (is_action, text) with trim markers applied and comments left out."""
-    position, trim = 0, False
-    while True:
-        start = text.find("{{", position)
-        plain = text[position:] if start < 0 else text[position:start]
-        plain = plain.lstrip() if trim else plain
-        if start < 0:
+class _Parts:
+    """Iterates over (is_action, text) with trim markers applied and comments left out.
+
+    Attributes:
+        start: index of the latest action, which an error is about.
+    """
+
+    __slots__ = ("_parts", "start")
+
+    def __init__(self, text: str) -> None:
+        self.start = 0
+        self._parts = self._split(text)
+
+    def __iter__(self) -> Iterator[tuple[bool, str]]:
+        """Return the same iterator each time: blocks inside of blocks go on with it."""
+        return self._parts
+
+    def _split(self, text: str) -> Iterator[tuple[bool, str]]:
+        position, trim = 0, False
+        while True:
+            start = text.find("{{", position)
+            plain = text[position:] if start < 0 else text[position:start]
+            plain = plain.lstrip() if trim else plain
+            if start < 0:
+                yield False, plain
+                return
+            body_start = start + 2
+            if re.match(r"-\s", text[body_start : body_start + 2]):
+                plain, body_start = plain.rstrip(), body_start + 1
             yield False, plain
-            return
-        body_start = start + 2
-        if re.match(r"-\s", text[body_start : body_start + 2]):
-            plain, body_start = plain.rstrip(), body_start + 1
-        yield False, plain
-        end = _end_of_action(text, body_start)
-        body = text[body_start:end]
-        trim = bool(re.search(r"\s-$", body))
-        body = body[:-1].strip() if trim else body.strip()
-        if not (body.startswith("/*") and body.endswith("*/")):
-            yield True, body
-        position = end + 2
+            self.start = start
+            end = _end_of_action(text, body_start)
+            body = text[body_start:end]
+            trim = bool(re.search(r"\s-$", body))
+            body = body[:-1].strip() if trim else body.strip()
+            if not (body.startswith("/*") and body.endswith("*/")):
+                yield True, body
+            position = end + 2
 
 
 def _end_of_action(text: str, start: int) -> int:
@@ -110,7 +135,7 @@ def _end_of_action(text: str, start: int) -> int:
     return end
 
 
-def _parse_block(parts: Iterator[tuple[bool, str]], *, depth: int) -> Block:
+def _parse_block(parts: _Parts, *, depth: int) -> Block:
     if depth > MAX_DEPTH:
         raise syntax_error("blocks are nested too deeply")
     nodes: list[Node] = []
@@ -134,7 +159,7 @@ def _keyword(text: str) -> tuple[str, str]:
     return (word, text[len(word) :].strip()) if word in _KEYWORDS else ("", text)
 
 
-def _action(keyword: str, rest: str, parts: Iterator[tuple[bool, str]], *, depth: int) -> Node:
+def _action(keyword: str, rest: str, parts: _Parts, *, depth: int) -> Node:
     if keyword == "":
         return _pipeline_node(rest)
     if keyword in ("break", "continue"):
@@ -154,9 +179,7 @@ def _clause(keyword: str, rest: str) -> tuple[list[str], Expression]:
     return names, expression
 
 
-def _branches(
-    keyword: str, parts: Iterator[tuple[bool, str]], *, depth: int
-) -> tuple[list[Node], list[Node]]:
+def _branches(keyword: str, parts: _Parts, *, depth: int) -> tuple[list[Node], list[Node]]:
     """Parse what follows `{{if …}}` up to its `{{end}}`, with the chain of `{{else if …}}`."""
     body, closing, rest = _parse_block(parts, depth=depth + 1)
     if closing == "":

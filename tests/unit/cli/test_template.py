@@ -127,6 +127,21 @@ def test_bad_template_is_a_usage_error(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("{{.A", "character 1: `{{.A`"),
+        ("a {{.B}} {{nope .A}} {{.C}}", "character 10: `{{nope .A}} {{.C}}`"),
+        ("{{if .A}}x{{end}}\n{{end}}", "character 19: `{{end}}`"),
+        ("é{{.A | }}" + "x" * 100, "character 2: `{{.A | }}" + "x" * 31 + "`"),
+    ],
+)
+def test_error_tells_where_in_the_template_it_is(text, place):
+    with pytest.raises(UsageError) as caught:
+        Template(text)
+    assert caught.value.on == place
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("{{.Nope}}", "no field .Nope"),
