@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 
 from layers.digest import ALGORITHM, CHUNK_BYTES, Digest, VerifyingHasher, digest_bytes, is_digest
 from layers.document import MAX_DOCUMENT_BYTES
@@ -35,7 +34,7 @@ from layers.store.files import create_file, keep_reserve, remove_if_there, repla
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from layers.gc import Swept
     from layers.index import ImageEntry
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 LAYOUT_FILE = b'{"imageLayoutVersion":"1.0.0"}'
 PARTIAL_AGE_S = 24 * 3600.0
 """A download that nobody resumed for a day will not be: its bytes are swept."""
-_TEMPORARY_AGE_S = 3600.0
 _INDEX_ATTEMPTS = 10
 
 
@@ -73,12 +71,12 @@ class ImageLayout(ImageStore):
         """
         if os.path.exists(self._path("oci-layout")):
             return
-        for directory in (self._blobs, self._ingest):
+        for directory in (self._blobs, self.ingest):
             os.makedirs(directory, mode=0o755, exist_ok=True)
-        create_file(self._path("index.json"), ImageIndex().to_bytes(), scratch=self._ingest)
+        create_file(self._path("index.json"), ImageIndex().to_bytes(), scratch=self.ingest)
         keep_reserve(self._reserve)
         # Last, because it says that the rest is there.
-        create_file(self._path("oci-layout"), LAYOUT_FILE, scratch=self._ingest)
+        create_file(self._path("oci-layout"), LAYOUT_FILE, scratch=self.ingest)
 
     # Reading
 
@@ -172,12 +170,12 @@ class ImageLayout(ImageStore):
         from layers.store.ingest import Ingest  # importing hashes costs the run path 3 ms
 
         digest = Digest.parse(descriptor.digest)
-        os.makedirs(self._ingest, exist_ok=True)
+        os.makedirs(self.ingest, exist_ok=True)
         return Ingest(
             descriptor,
             partial=self._partial_path(digest),
             blob=self.blob_path(digest),
-            lock=self._blob_lock(digest, wait_s=wait_s),
+            lock=self.blob_lock(digest, wait_s=wait_s),
             is_present=lambda: self.has(digest, size=descriptor.size),
             keep_partial=keep_partial,
             sync=sync,
@@ -191,15 +189,15 @@ class ImageLayout(ImageStore):
                 return digest
         except (BlobNotFound, CorruptBlob, SizeMismatch):
             pass  # written below, in place of a damaged one
-        replace_file(self.blob_path(digest), data, scratch=self._ingest, mode=0o444)
+        replace_file(self.blob_path(digest), data, scratch=self.ingest, mode=0o444)
         return digest
 
     def create_blob(self) -> NewBlob:
         """Return a blob that is to be written, a context manager; hold `pulling` around it and its image."""
         from layers.store.newblob import NewBlob  # as for `begin`
 
-        os.makedirs(self._ingest, exist_ok=True)
-        return NewBlob(blobs=self._blobs, scratch=self._ingest)
+        os.makedirs(self.ingest, exist_ok=True)
+        return NewBlob(blobs=self._blobs, scratch=self.ingest)
 
     def update_index(self, change: Callable[[ImageIndex], ImageIndex]) -> ImageIndex:
         with FileLock(self.locks, "index.lock"):
@@ -228,9 +226,9 @@ class ImageLayout(ImageStore):
 
         Reads everything in the store that could be one.
         """
-        from layers import gc  # parses every manifest; ring 2
+        from layers.store import sweeping  # parses every manifest; ring 2
 
-        return gc.find_manifest(image_id, dict(self.blobs()), read=self._read_if_good)
+        return sweeping.find_manifest(self, image_id)
 
     # Keeping house
 
@@ -274,41 +272,9 @@ class ImageLayout(ImageStore):
         self, *, in_use: Collection[str], blob_age_s: float = 0.0, partial_age_s: float = PARTIAL_AGE_S
     ) -> Swept:
         """Sweep for a caller that holds `collecting`, and has looked up what is in use since."""
-        from layers import gc  # parses every manifest; ring 2
+        from layers.store import sweeping  # parses every manifest; ring 2
 
-        unneeded = self.unneeded(in_use=in_use)
-        deleted = [d for d in unneeded if _remove_if_old(self.blob_path(d), blob_age_s) is not None]
-        freed = sum(unneeded[digest] for digest in deleted) + self._sweep_ingest(partial_age_s)
-        return gc.Swept(deleted=deleted, freed_bytes=freed)
-
-    def unneeded(
-        self, *, in_use: Collection[str], images: Iterable[ImageEntry] | None = None
-    ) -> dict[Digest, int]:
-        """Return the blobs that no image and no container needs, with their sizes.
-
-        Args:
-            images: those that count, None for all.
-        """
-        from layers import gc  # parses every manifest; ring 2
-
-        present = dict(self.blobs())
-        roots = [entry.descriptor for entry in (self.entries() if images is None else images)]
-        doomed = gc.garbage(roots, present, in_use=in_use, read=self._read_if_good)
-        return {digest: present[digest] for digest in doomed}
-
-    def stale_parts(self) -> list[str]:
-        """Return the files of unfinished blobs that a sweep removes by default."""
-        limits = {"tmp": _TEMPORARY_AGE_S, "partial": PARTIAL_AGE_S}
-        found = []
-        try:
-            for name in os.listdir(self._ingest):
-                path = os.path.join(self._ingest, name)
-                limit_s = limits.get(name.rpartition(".")[2])
-                if limit_s is not None and time.time() - os.lstat(path).st_mtime > limit_s:
-                    found.append(path)
-        except FileNotFoundError:
-            pass  # nothing was ever kept here; or what was, is whole by now
-        return found
+        return sweeping.collect(self, in_use=in_use, blob_age_s=blob_age_s, partial_age_s=partial_age_s)
 
     def verify(self, digest: Digest) -> int:
         """Hash a whole blob and return its size.
@@ -345,20 +311,20 @@ class ImageLayout(ImageStore):
         return os.path.join(self.root, "blobs", ALGORITHM)
 
     @property
-    def _ingest(self) -> str:
+    def ingest(self) -> str:
         return os.path.join(self.root, "ingest")
 
     @property
     def _reserve(self) -> str:
-        return os.path.join(self._ingest, "reserve")
+        return os.path.join(self.ingest, "reserve")
 
     def _path(self, name: str) -> str:
         return os.path.join(self.root, name)
 
     def _partial_path(self, digest: Digest) -> str:
-        return os.path.join(self._ingest, digest.encoded + ".partial")
+        return os.path.join(self.ingest, digest.encoded + ".partial")
 
-    def _blob_lock(self, digest: Digest, *, wait_s: float = 0.0) -> FileLock:
+    def blob_lock(self, digest: Digest, *, wait_s: float = 0.0) -> FileLock:
         return FileLock(self.locks, f"blob-{digest.encoded}.lock", wait_s=wait_s, unlink=True)
 
     def _index_signature(self) -> tuple[int, int, int]:
@@ -371,35 +337,16 @@ class ImageLayout(ImageStore):
     def _replace_index(self, data: bytes) -> None:
         path = self._path("index.json")
         try:
-            replace_file(path, data, scratch=self._ingest)
+            replace_file(path, data, scratch=self.ingest)
         except StoreError:
             # Full, and perhaps this is the removal that would change that.
             remove_if_there(self._reserve)
-            self._sweep_ingest(partial_age_s=0)
-            replace_file(path, data, scratch=self._ingest)
+            from layers.store import sweeping
+
+            sweeping.sweep_ingest(self, partial_age_s=0)
+            replace_file(path, data, scratch=self.ingest)
         else:
             keep_reserve(self._reserve)
-
-    def _read_if_good(self, digest: Digest) -> bytes | None:
-        try:
-            return self.read_blob(digest)
-        except (BlobNotFound, CorruptBlob, SizeMismatch):
-            return None
-
-    def _sweep_ingest(self, partial_age_s: float) -> int:
-        freed = 0
-        os.makedirs(self._ingest, exist_ok=True)
-        with os.scandir(self._ingest) as scan:
-            for item in scan:
-                stem, _, kind = item.name.rpartition(".")
-                if kind == "tmp":
-                    freed += _remove_if_old(item.path, _TEMPORARY_AGE_S) or 0
-                elif kind == "partial" and is_digest(f"{ALGORITHM}:{stem}"):
-                    lock = self._blob_lock(Digest(f"{ALGORITHM}:{stem}"))
-                    if lock.try_acquire():
-                        freed += _remove_if_old(item.path, partial_age_s) or 0
-                        lock.release()
-        return freed
 
 
 class _Sized:
@@ -426,18 +373,6 @@ def is_layout(root: str) -> bool:
     except InvalidManifest:
         return False
     return version.split(".")[0] == "1"
-
-
-def _remove_if_old(path: str, age_s: float) -> int | None:
-    """Remove a file last written at least age_s ago and return its size, else None."""
-    try:
-        info = os.lstat(path)
-        if age_s > 0 and time.time() - info.st_mtime < age_s:
-            return None
-        os.unlink(path)
-    except FileNotFoundError:
-        return None
-    return info.st_size
 
 
 def _corrupt(digest: Digest) -> CorruptBlob:

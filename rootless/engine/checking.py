@@ -12,6 +12,7 @@ from layers import media
 from layers.digest import Digest
 from layers.errors import BlobNotFound, CorruptBlob, LayersError, StoreError, UnknownMediaType
 from layers.snapshot import Snapshots
+from layers.store import sweeping
 from layers.store.directory import ImageLayout
 from rootless.engine import image_removal, records
 from rootless.engine.image_lookup import LocalImage
@@ -184,8 +185,8 @@ class Check:
         if self.is_listed:
             in_use = {spec.image_id for spec in specs}
             doomed = image_removal.doomed_snapshots(self._paths)
-            kinds["blobs that no image needs"] = len(self._layout.unneeded(in_use=in_use))
-            kinds["parts of blobs that nobody will finish"] = len(self._layout.stale_parts())
+            kinds["blobs that no image needs"] = len(sweeping.unneeded(self._layout, in_use=in_use))
+            kinds["parts of blobs that nobody will finish"] = len(sweeping.stale_parts(self._layout))
             kinds["unpacked layers that no image needs"] = len(doomed)
         for what, count in kinds.items():
             if count:

@@ -9,6 +9,7 @@ import os
 from functools import partial
 
 from layers.digest import ENCODED_LENGTH
+from layers.store import sweeping
 from layers.store.directory import ImageLayout
 from rootless.engine import image_lookup, records, usage, volume_removal, volumes
 from rootless.model import lifecycle
@@ -83,7 +84,7 @@ class DiskUsage:
         }
         layout = ImageLayout(self._paths.store, locks=self._paths.locks)
         used = [item.image.entry for item in self.images if item.image.image_id in used_ids]
-        free = sum(layout.unneeded(in_use=used_ids, images=used).values())
+        free = sum(sweeping.unneeded(layout, in_use=used_ids, images=used).values())
         free += sum(size for tree, size in self._trees.items() if os.path.basename(tree) not in chains)
         ids = {item.image.image_id for item in self.images}
         return Share(

@@ -83,6 +83,7 @@ def test_list_of_local_images_is_kept_tagged_saved_and_removed(
     archive = tmp_path / "both.tar"
     fresh_product.run("save", "--format=oci-archive", "-o", str(archive), "localhost/both")
     fresh_product.run("rmi", "localhost/both")
+    fresh_product.run("system", "check")
     assert sorted(entries(fresh_product.run("manifest", "inspect", "localhost/again:2").out)) == [
         "amd64",
         "arm64",

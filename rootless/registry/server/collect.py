@@ -10,6 +10,7 @@ import os
 import time
 
 from layers.errors import LayersError
+from layers.store import sweeping
 from layers.store.files import remove_if_there
 from rootless.errors import ImageError
 from rootless.model.value import Value
@@ -61,7 +62,7 @@ def collect(storage: Storage, *, age_s: float = FRESH_S, dry_run: bool = False) 
         }
         uploads = [path for path in _uploads(storage) if _is_older(path, now - UPLOAD_AGE_S)]
         freed = sum(doomed.values())
-        for path in (*uploads, *storage.layout.stale_parts()):
+        for path in (*uploads, *sweeping.stale_parts(storage.layout)):
             freed += os.lstat(path).st_size
             if not dry_run:
                 remove_if_there(path)

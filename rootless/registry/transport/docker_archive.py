@@ -193,15 +193,7 @@ class DockerArchiveDestination:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        try:
-            if exc[0] is None:
-                listing = jsontext.dumps(self._images, compact=True).encode()
-                await self._output.put_bytes(MANIFEST, listing)
-        except BaseException as error:
-            exc = (type(error), error, None)
-            raise
-        finally:
-            await self._output.__aexit__(*exc)
+        await self._output.end(self._put_listing, *exc)
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
         return descriptor.digest in self._plain or descriptor.digest in self._configs
@@ -226,6 +218,10 @@ class DockerArchiveDestination:
             if self._plain[layer.digest] != diff_id:
                 raise DigestMismatch(expected=diff_id, actual=self._plain[layer.digest], on=layer.digest)
         self._images.append(self._listed(manifest))
+
+    async def _put_listing(self) -> None:
+        listing = jsontext.dumps(self._images, compact=True).encode()
+        await self._output.put_bytes(MANIFEST, listing)
 
     def _listed(self, manifest: Manifest) -> dict[str, Any]:
         return {

@@ -145,14 +145,7 @@ class LayoutDestination:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        try:
-            if exc[0] is None:
-                await self._put_index()
-        except BaseException as error:
-            exc = (type(error), error, None)
-            raise
-        finally:
-            await self._output.__aexit__(*exc)
+        await self._output.end(self._put_index, *exc)
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
         return self._output.has(blob_name(descriptor), descriptor.size)

@@ -21,7 +21,7 @@ from rootless.registry.transport.files import PIECE_BYTES, open_inside, write_al
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
     from typing import Self
 
     from rootless.registry.transport.base import Read
@@ -45,6 +45,17 @@ class Output:
     async def __aexit__(self, *exc: object) -> None:
         """End; without an exception the output is complete."""
         raise NotImplementedError
+
+    async def end(self, finish: Callable[[], Awaitable[None]], *exc: object) -> None:
+        """Leave a block as `__aexit__` does, if it went well after writing what makes the output whole."""
+        try:
+            if exc[0] is None:
+                await finish()
+        except BaseException as error:
+            exc = (type(error), error, None)
+            raise
+        finally:
+            await self.__aexit__(*exc)
 
     def has(self, name: str, size: int) -> bool:
         """Tell whether a file of that name and size is there already."""
