@@ -63,6 +63,11 @@ class ImageLayout(ImageStore):
         self.root = os.fspath(root)
         self.locks = locks or os.path.join(self.root, "ingest", "locks")
 
+    @property
+    def ingest(self) -> str:
+        """The directory of what is on its way in."""
+        return os.path.join(self.root, "ingest")
+
     def ensure(self) -> None:
         """Make the layout; idempotent, and safe beside other processes that do the same.
 
@@ -236,6 +241,10 @@ class ImageLayout(ImageStore):
         """Return a lock that keeps `sweep` away: hold it from the first blob of an image to its tag."""
         return FileLock(self.locks, "gc.lock", shared=True, wait_s=wait_s)
 
+    def blob_lock(self, digest: Digest, *, wait_s: float = 0.0) -> FileLock:
+        """Return the lock of whoever receives a blob."""
+        return FileLock(self.locks, f"blob-{digest.encoded}.lock", wait_s=wait_s, unlink=True)
+
     def sweep(
         self,
         *,
@@ -311,10 +320,6 @@ class ImageLayout(ImageStore):
         return os.path.join(self.root, "blobs", ALGORITHM)
 
     @property
-    def ingest(self) -> str:
-        return os.path.join(self.root, "ingest")
-
-    @property
     def _reserve(self) -> str:
         return os.path.join(self.ingest, "reserve")
 
@@ -323,9 +328,6 @@ class ImageLayout(ImageStore):
 
     def _partial_path(self, digest: Digest) -> str:
         return os.path.join(self.ingest, digest.encoded + ".partial")
-
-    def blob_lock(self, digest: Digest, *, wait_s: float = 0.0) -> FileLock:
-        return FileLock(self.locks, f"blob-{digest.encoded}.lock", wait_s=wait_s, unlink=True)
 
     def _index_signature(self) -> tuple[int, int, int]:
         try:
