@@ -112,11 +112,14 @@ def test_blob_that_a_mirror_spoils_comes_from_the_next(
         configure(fresh_product, mirrored(registry.address, mirror.address))
         result = fresh_product.run("pull", image)
         assert any(path.endswith(layer) for path in mirror.paths())
-        pushed = f"docker://{registry.address}/copied-{fault.replace(' ', '-')}/box:1"
-        for destination in (f"oci:{fresh_product.home}/copied:1", pushed):
-            copied = fresh_product.run("copy", image, destination)
-            assert copied.lines[-1] == result.lines[-3]
-            assert "Already exists" not in copied.out
+        if fault == "wrong bytes":  # that the others are is nothing that a copy would see
+            for destination in (
+                f"oci:{fresh_product.home}/copied:1",
+                f"docker://{registry.address}/copied:1",
+            ):
+                copied = fresh_product.run("copy", image, destination)
+                assert copied.lines[-1] == result.lines[-3]
+                assert "Already exists" not in copied.out
     (line,) = result.err.splitlines()
     assert f"passed over {mirror.address}/spoiled/box" in line
     assert fresh_product.run("run", "--rm", "--network=none", image, "echo", "x").out == "x\n"
@@ -136,7 +139,6 @@ def test_limits_of_a_registry_are_told_who_debugs(fresh_product: Product, layout
         image = f"{server.address}/box:1"
         result = fresh_product.run("--log-level=debug", "pull", image)
         assert "the registry allows 100 requests in 6 h, 7 left" in result.err
-        assert fresh_product.run("pull", image).err == ""
 
 
 def test_mirror_for_digests_alone_is_not_asked_for_a_tag(

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     class Source(Protocol):
         """One image at its place: an async context manager, used by several trio tasks at once.
 
+        The name is final once the first manifest is there. Where an image may have several places or names, a
+        source has `asked`, `passed_over`, `limits` and `reject` too: see `docker.RegistrySource`.
+
         Attributes:
             name: canonical name that the image gets here, "docker.io/library/debian:12".
             title: what Docker's first line of output says: "12: Pulling from library/debian".
