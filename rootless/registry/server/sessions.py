@@ -61,7 +61,7 @@ class Session:
         except FileNotFoundError:
             raise _unknown() from None
         self.offset = os.fstat(self._fd).st_size
-        if self._hashed != self.offset:
+        if self._hashed > self.offset:  # somebody has cut the file
             self._hash, self._hashed = hashlib.sha256(), 0
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class Session:
         while self._hashed < self.offset:
             chunk = os.pread(self._fd, min(CHUNK_BYTES, self.offset - self._hashed), self._hashed)
             if not chunk:
-                raise _unknown()  # somebody has cut the file
+                raise _unknown()  # the same, meanwhile
             self._hash.update(chunk)
             self._hashed += len(chunk)
 

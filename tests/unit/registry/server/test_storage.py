@@ -206,6 +206,26 @@ def test_upload_goes_on_with_another_server(storage):
         sessions.find("a", session.id)
 
 
+def test_two_servers_take_turns_with_an_upload(storage):
+    one, other = Sessions(storage), Sessions(storage)
+    upload = one.start("a").id
+
+    def send(sessions, data):
+        session = sessions.find("a", upload)
+        session.open()
+        session.write([data])
+        session.close()
+
+    for sessions, data in ((one, b"ab"), (other, b"c"), (one, b"d"), (other, b"e")):
+        send(sessions, data)
+    os.truncate(one.find("a", upload).path, 1)  # as a disk may after a power cut
+    send(one, b"z")
+    session = one.find("a", upload)
+    session.open()
+    one.commit(session, digest_bytes(b"az"))
+    session.close()
+
+
 def test_upload_of_other_bytes_is_dropped(storage):
     sessions = Sessions(storage)
     session = sessions.start("a")
