@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 import trio  # noqa: TID253  never on the launch path
 
 from layers.errors import InvalidArchive, InvalidReference
+from layers.platforms import Platform
 from layers.reference import Reference
 from layers.store.directory import ImageLayout
 from rootless.engine import image_names, images, loop
@@ -58,6 +59,8 @@ def save(paths: Paths, queries: Sequence[str], *, target: str | int, form: str) 
         else:
             destination = oci.LayoutDestination(output)
 
+        platform = Platform.host() if form == DOCKER else None  # its format has no lists of several
+
         async def body() -> None:
             with explained(", ".join(queries), disk=""):
                 async with DirectoryFiles(paths.store) as files, destination:
@@ -65,7 +68,7 @@ def save(paths: Paths, queries: Sequence[str], *, target: str | int, form: str) 
                         shown = [Reference.parse(name).familiar for name in names]
                         destination.names = tuple(shown if form == DOCKER else names)
                         source = oci.LayoutSource(files, root=descriptor)
-                        await copy_image(source, destination, platform=None, parallel=1)
+                        await copy_image(source, destination, platform=platform, parallel=1)
 
         loop.run(body)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,6 +83,10 @@ def test_list_of_local_images_is_kept_tagged_saved_and_removed(
     fresh_product.run("image", "prune", "-f")
     archive = tmp_path / "both.tar"
     fresh_product.run("save", "--format=oci-archive", "-o", str(archive), "localhost/both")
+    fresh_product.run("save", "-o", str(tmp_path / "one.tar"), "localhost/both")
+    with tarfile.open(tmp_path / "one.tar") as one:
+        (listed,) = json.load(one.extractfile("manifest.json"))  # type: ignore[arg-type]
+    assert listed["RepoTags"] == ["localhost/both:latest"]
     fresh_product.run("rmi", "localhost/both")
     fresh_product.run("system", "check")
     assert sorted(entries(fresh_product.run("manifest", "inspect", "localhost/again:2").out)) == [
