@@ -32,7 +32,7 @@ _TABLE = frozenset(("prefix", "location", "insecure", "blocked", "mirror", _BY_D
 _MIRROR = frozenset(("location", "insecure", "pull-from-mirror"))
 
 
-class _File:
+class RegistriesFile:
     """One file's content. Getters raise a RegistryError that names it."""
 
     def __init__(self, path: str, data: dict[str, Any], *, is_ours: bool) -> None:
@@ -58,7 +58,7 @@ class _File:
         aliases = self.data.get("aliases", {})
         if not isinstance(aliases, dict) or not all(isinstance(value, str) for value in aliases.values()):
             self.refuse("`aliases` is not a table of strings")
-        return {name: value and self._location(value, f"aliases.{name}") for name, value in aliases.items()}
+        return {name: value and self._repository(value, name) for name, value in aliases.items()}
 
     def flag(self, table: Mapping[str, Any], key: str) -> bool:
         value = table.get(key, False)
@@ -119,6 +119,14 @@ class _File:
             self.refuse(f"{what} `{value}` is not HOST[:PORT][/PATH]")
         return text
 
+    def _repository(self, value: str, alias: str) -> str:
+        """Return an alias's meaning, when tag and digest can be appended to it."""
+        text = self._location(value, f"aliases.{alias}")
+        path = text.partition("/")[2]
+        if not path or ":" in path or "@" in path:
+            self.refuse(f"aliases.{alias} `{value}` is not HOST[:PORT]/PATH")
+        return text
+
     def _tables(self, table: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
         tables = table.get(key, [])
         if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
@@ -138,17 +146,17 @@ def load_registries(environment: Mapping[str, str]) -> Registries:
     Raises:
         RegistryError: one of them makes no sense; the message says where.
     """
-    found: list[_File] = []
+    found: list[RegistriesFile] = []
     for path, is_ours in _paths(environment):
         data = _load(path)
         if data is not None:
-            found.append(_File(path, data, is_ours=is_ours))
+            found.append(RegistriesFile(path, data, is_ours=is_ours))
         elif path == environment.get(CHOSEN):
-            _File(path, {}, is_ours=False).refuse(f"${CHOSEN} names it, and it is not there")
-    return _combine(found) if found else Registries()
+            RegistriesFile(path, {}, is_ours=False).refuse(f"${CHOSEN} names it, and it is not there")
+    return combine(found) if found else Registries()
 
 
-def _combine(files: list[_File]) -> Registries:
+def combine(files: list[RegistriesFile]) -> Registries:
     """Put files together, those that count first first."""
     by_prefix: dict[str, Registry] = {}
     for file in files:
@@ -200,7 +208,7 @@ def _load(path: str) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as exc:
-        return _File(path, {}, is_ours=False).refuse(os_error_text(exc))
+        return RegistriesFile(path, {}, is_ours=False).refuse(os_error_text(exc))
     import tomllib  # 2 ms, which a host without such files does not pay
 
     try:
@@ -209,4 +217,4 @@ def _load(path: str) -> dict[str, Any] | None:
         return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as exc:  # TOMLDecodeError tells line and column
         problem = "it is nested too deeply" if isinstance(exc, RecursionError) else str(exc)[:200]
-        return _File(path, {}, is_ours=False).refuse(problem)
+        return RegistriesFile(path, {}, is_ours=False).refuse(problem)
