@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from layers.errors import InvalidReference
 from layers.reference import Reference
 from rootless.errors import ImageError, RegistryError
-from rootless.registry.registry_files import combine, RegistriesFile
+from rootless.registry.registry_files import RegistriesFile, combine
 
 WORDS = st.sampled_from(
     ["a.org", "a.org/x", "*.a.org", "b.org:5000/y", "docker.io", "box", "", "all", "digest-only", "[::1]:1/z"]
