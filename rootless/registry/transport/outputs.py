@@ -305,7 +305,7 @@ async def _pour(read: Read, fd: int) -> None:
     pieces = read()
     try:
         async for piece in pieces:
-            await trio.to_thread.run_sync(write_all, fd, piece)
+            write_all(fd, piece)  # into the page cache: a thread would take longer to wake
     finally:
         with trio.CancelScope(shield=True):
             await pieces.aclose()
