@@ -54,12 +54,18 @@ def entries(document: bytes | str) -> dict[str, dict[str, Any]]:
 
 
 def test_list_of_a_registry_s_images_is_pushed_without_pulling_them(
-    fresh_product: Product, place: str, images: dict[str, str]
+    fresh_product: Product, place: str, images: dict[str, str], tmp_path: Path
 ) -> None:
-    """Docker's way: members are references, their layers never come here."""
+    """Docker's way: members are references, their layers are read from there if another place needs them."""
     made = fresh_product.run("manifest", "create", f"{place}:all", *images.values())
     assert made.out == f"Created manifest list {place}:all\n"
     assert fresh_product.run("images", "--format", "{{.Repository}}:{{.Tag}}").lines == [f"{place}:all"]
+    elsewhere = tmp_path / "elsewhere"
+    fresh_product.run("manifest", "push", f"{place}:all", f"oci:{elsewhere}:x")
+    layers = [layer["digest"] for name in images.values() for layer in json.loads(raw(name))["layers"]]
+    assert len(set(layers)) == 3
+    assert all((elsewhere / "blobs/sha256" / layer[7:]).exists() for layer in layers)
+    assert not any((fresh_product.store / "blobs/sha256" / layer[7:]).exists() for layer in layers)
     pushed = fresh_product.run("manifest", "push", "--purge", f"{place}:all").lines[-1]
     data = raw(f"{place}:all")
     assert pushed == digest(data)
