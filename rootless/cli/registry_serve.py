@@ -56,7 +56,7 @@ def main(argv: list[str], options: GlobalOptions) -> int:
     from rootless.engine import registry
     from rootless.paths import find_paths
     from rootless.registry.server.address import choose_address
-    from rootless.registry.settings import RegistrySettings
+    from rootless.registry.settings import Deadlines, RegistrySettings
 
     address = choose_address(publish=parsed.text("publish"), listen=parsed.text("listen"), tls=bool(cert))
     directory = parsed.text("volume")
@@ -73,7 +73,9 @@ def main(argv: list[str], options: GlobalOptions) -> int:
         read_only=parsed.flag("read-only"),
         mirror=parsed.text("mirror"),
     )
-    settings = RegistrySettings.of(os.environ, tls_verify=True)
+    # Without the configuration of registries: it may name this very server as a mirror of the one behind it.
+    deadlines = Deadlines.parse(os.environ.get("ROOTLESS_REGISTRY_DEADLINES", ""))
+    settings = RegistrySettings(environment=dict(os.environ), deadlines=deadlines)
     registry.serve_blocking(job, settings, ready=_say_where, complain=_complain)
     return 0
 

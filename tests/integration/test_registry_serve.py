@@ -607,6 +607,19 @@ def test_mirror_fetches_keeps_and_serves_alone(
     assert hashes_are_right(tmp_path / "mirror")
 
 
+def test_mirror_asks_the_registry_that_was_named(
+    owner: Product, fresh_product: Product, tmp_path: Path
+) -> None:
+    with serving(owner, tmp_path / "upstream") as upstream:
+        upstream.push_image("named", "1", b"layer")
+        config = fresh_product.home / ".config/rootless/config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f'[[registry]]\nlocation = "{upstream.address}"\nblocked = true\n')
+        address = f"http://{upstream.address}"
+        with serving(fresh_product, tmp_path / "mirror", "--mirror", address) as mirror:
+            assert mirror.ask("GET", "/v2/named/manifests/1").status == 200
+
+
 def test_mirror_hands_out_no_wrong_bytes(owner: Product, tmp_path: Path) -> None:
     layer = b"layer" * 100_000
     with serving(owner, tmp_path / "upstream") as upstream:
