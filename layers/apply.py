@@ -1,4 +1,4 @@
-"""The worker that unpacks one layer: one process per layer, fed with bytes as they arrive.
+"""The worker that unpacks a layer, fed with bytes as they arrive; `main` may be called for one after another.
 
 It runs where ids are mapped already (inside the user namespace), or with no namespace at all as an ordinary
 user. Whoever starts it owns the directory: fresh, empty, and removed by the owner when the worker fails or is
