@@ -55,13 +55,7 @@ def remove_image(
     subject = layout.image_id(entry) or entry.digest
     if len(names) > 1 and layout.load_index().find_name(query) is not None:
         return _untag(paths, layout, entry, image_id=subject)
-    if len(names) > 1 and not force:
-        raise StateConflict(
-            f"cannot remove image `{query}`: it has {len(names)} names: {', '.join(names)}",
-            hint="remove it name by name, or use -f",
-            reference="image-has-names",
-        )
-    _check_users(query, users.get(subject, []), force=force, running=running)
+    _check_removable(query, names, users.get(subject, []), force=force, running=running)
     chains = next((image.chain_ids for image in iter_images(paths) if image.image_id == subject), ())
     lines = []
     for each in entries:
@@ -157,7 +151,15 @@ def _untag(paths: Paths, layout: ImageLayout, entry: ImageEntry, *, image_id: st
     return lines
 
 
-def _check_users(query: str, users: list[str], *, force: bool, running: Callable[[str], bool]) -> None:
+def _check_removable(
+    query: str, names: list[str], users: list[str], *, force: bool, running: Callable[[str], bool]
+) -> None:
+    if len(names) > 1 and not force:
+        raise StateConflict(
+            f"cannot remove image `{query}`: it has {len(names)} names: {', '.join(names)}",
+            hint="remove it name by name, or use -f",
+            reference="image-has-names",
+        )
     alive = [user for user in users if running(user)]
     if alive:
         raise StateConflict(

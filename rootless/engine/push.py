@@ -12,10 +12,8 @@ import trio  # noqa: TID253  like the engine's pull side, never on the launch pa
 
 from layers import media
 from layers.convert import DOCKER, convert, has_zstd
-from layers.digest import Digest
-from layers.errors import InvalidReference, LayersError
+from layers.errors import InvalidReference
 from layers.index import REPO_DIGEST
-from layers.manifest import find_media_type, parse_manifest
 from layers.platforms import acceptable
 from layers.reference import Reference
 from layers.store.directory import ImageLayout
@@ -24,9 +22,9 @@ from rootless.engine.copying import copy_image
 from rootless.engine.explain import explained
 from rootless.engine.image_lookup import find_image, labels_of, not_found
 from rootless.engine.list_members import ListSource
-from rootless.engine.manifest_lists import names_of
 from rootless.engine.progress import COPIED, COPYING, EXISTS, LAYER_EXISTS, MOUNTED, PUSHED, PUSHING, Progress
 from rootless.engine.pulling import held
+from rootless.engine.push_mounts import known_blobs, member_blobs, mount_sources
 from rootless.engine.repack import Packing, repack
 from rootless.errors import ImageError, NotFound, UsageError
 from rootless.registry.transport.base import open_destination
@@ -36,10 +34,12 @@ from rootless.registry.transport.oci import LayoutSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
 
+    from layers.digest import Digest
     from layers.index import ImageEntry, ImageIndex
     from layers.manifest import Descriptor, Platform
+    from rootless.engine.push_mounts import Holdings
     from rootless.paths import Paths
     from rootless.registry.settings import RegistrySettings
     from rootless.registry.transport.base import Destination, Source
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 PARALLEL_UPLOADS = 5
 """Blobs of one image at the same time: Docker's --max-concurrent-uploads, which registries are used to."""
 _WORDS = {COPYING: PUSHING, COPIED: PUSHED, EXISTS: LAYER_EXISTS}
-_MOUNT_SOURCES = 2
-"""Repositories that a registry is asked to take one blob from: each refusal costs a request."""
 
 
 class Pushed:
@@ -161,25 +159,6 @@ def choose_pushed(entries: Iterable[ImageEntry], query: str, *, all_tags: bool) 
     return found
 
 
-def mount_sources(
-    images: Iterable[tuple[Reference, Sequence[Descriptor]]], target: Reference
-) -> dict[Digest, list[str]]:
-    """Return blob → repositories of the target's registry that should have it. Pure.
-
-    Args:
-        images: names that came from or went to a registry, with the blobs of their images.
-    """
-    found: dict[Digest, list[str]] = {}
-    for reference, blobs in images:
-        if reference.domain != target.domain or reference.path == target.path:
-            continue
-        for blob in blobs:
-            paths = found.setdefault(blob.digest, [])
-            if reference.path not in paths and len(paths) < _MOUNT_SOURCES:
-                paths.append(reference.path)
-    return found
-
-
 def _check_platform(paths: Paths, entry: ImageEntry, platform: Platform | None) -> None:
     if platform is None or media.is_index(entry.descriptor.media_type):
         return  # of a list the copy takes the platform's member
@@ -195,7 +174,7 @@ def _check_platform(paths: Paths, entry: ImageEntry, platform: Platform | None) 
 async def _push_all(
     paths: Paths, layout: ImageLayout, entries: list[ImageEntry], job: PushJob, progress: Progress
 ) -> list[Pushed]:
-    blobs = await trio.to_thread.run_sync(_blobs, layout, entries)
+    blobs = await trio.to_thread.run_sync(known_blobs, layout, entries)
     pushed = []
     try:
         for entry in entries:
@@ -206,40 +185,11 @@ async def _push_all(
     return pushed
 
 
-def _blobs(layout: ImageLayout, entries: list[ImageEntry]) -> list[tuple[Reference, Sequence[Descriptor]]]:
-    """Return the blobs of all images that share a registry with those that are pushed."""
-    domains = {entry.reference.domain for entry in entries if entry.reference}
-    found: list[tuple[Reference, Sequence[Descriptor]]] = []
-    for entry in layout.entries():
-        if entry.reference is None or not entry.repo_digest or entry.reference.domain not in domains:
-            continue
-        try:
-            manifest = layout.load_manifest(entry)
-        except LayersError:
-            continue  # damaged, and none of ours
-        found.append((entry.reference, (manifest.config, *manifest.layers)))
-    for entry in entries:
-        found += _member_blobs(layout, entry)
-    return found
-
-
-def _member_blobs(layout: ImageLayout, entry: ImageEntry) -> Iterator[tuple[Reference, Sequence[Descriptor]]]:
-    """Iterate over the members of a manifest list that came from registries."""
-    for digest, name in names_of(entry).items():
-        try:
-            reference = Reference.parse(name)
-            data = layout.read_blob(Digest(digest))
-            manifest = parse_manifest(data, find_media_type(data))
-        except LayersError:
-            continue  # from elsewhere, or an index; what is wrong with it is told when it is pushed
-        yield reference, (manifest.config, *manifest.layers)
-
-
 async def _push(
     paths: Paths,
     layout: ImageLayout,
     entry: ImageEntry,
-    blobs: list[tuple[Reference, Sequence[Descriptor]]],
+    blobs: list[Holdings],
     job: PushJob,
     progress: Progress,
 ) -> Pushed:
@@ -268,7 +218,7 @@ async def _push(
 def _configs(layout: ImageLayout, entry: ImageEntry) -> set[str]:
     """Return the short digests of configs, which Docker's progress does not show."""
     if media.is_index(entry.descriptor.media_type):
-        return {blobs[0].digest.short for _, blobs in _member_blobs(layout, entry)}
+        return {blobs[0].digest.short for _, blobs in member_blobs(layout, entry)}
     return {layout.load_manifest(entry).config.digest.short}
 
 

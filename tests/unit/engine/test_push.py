@@ -7,7 +7,8 @@ from layers.digest import digest_bytes
 from layers.index import ImageEntry
 from layers.manifest import Descriptor
 from layers.reference import Reference
-from rootless.engine.push import choose_pushed, mount_sources
+from rootless.engine.push import choose_pushed
+from rootless.engine.push_mounts import mount_sources
 from rootless.engine.repack import with_layers
 from rootless.errors import ImageError, NotFound, UsageError
 
