@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 _EVERY = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 _BLOB_TYPE = "application/octet-stream"
-_WRITE_BYTES = 1 << 20
-"""Bytes of an upload that go to the disk at once; as many are in memory for each upload."""
+_WRITE_BYTES = 1 << 19
+"""Bytes that go to the disk, or come from it, at once; about twice as many are in memory for each client."""
 _SEARCH_RESULTS = "25"
 
 
