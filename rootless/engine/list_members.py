@@ -27,6 +27,7 @@ from rootless.engine.stored import StoredImage
 from rootless.errors import NotFound
 from rootless.registry.settings import MAX_MANIFEST_BYTES
 from rootless.registry.transport.base import open_source
+from rootless.registry.transport.docker import RegistrySource
 from rootless.registry.transport.files import DirectoryFiles
 from rootless.registry.transport.oci import LayoutSource
 
@@ -70,7 +71,8 @@ def find_members(
             with explained(word, disk=""):
                 async with _source(paths, word, settings) as source:
                     root, data = await source.fetch_manifest(None)
-                    found += await _members(source, root, data, Traits(), everything, member_name(word))
+                    name = source.name if isinstance(source, RegistrySource) else member_name(word)
+                    found += await _members(source, root, data, Traits(), everything, name)
         return found
 
     return loop.run(body)
