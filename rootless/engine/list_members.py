@@ -20,6 +20,7 @@ from layers.manifest import (
 from layers.manifest_list import ManifestList, Traits
 from layers.store.directory import ImageLayout
 from rootless.engine import loop
+from rootless.engine.admission import Admission
 from rootless.engine.explain import explained
 from rootless.engine.image_lookup import find_entry
 from rootless.engine.manifest_lists import Member, member_name, names_of
@@ -58,21 +59,20 @@ def find_members(
 ) -> list[Member]:
     """Return what a user wants to add to a list: images of this store, or else of their registries.
 
+    What the policy does not let in is in no list either: what is here can be run.
+
     Args:
         everything: the images of all platforms, where a word means an index; else this host's.
 
     Raises:
-        LayersError, RootlessError: it cannot be had.
+        RootlessError: it cannot be had, or must not.
     """
 
     async def body() -> list[Member]:
         found: list[Member] = []
         for word in words:
             with explained(word, disk=""):
-                async with _source(paths, word, settings) as source:
-                    root, data = await source.fetch_manifest(None)
-                    name = source.name if isinstance(source, RegistrySource) else member_name(word)
-                    found += await _members(source, root, data, Traits(), everything, name)
+                found += await _find(paths, word, everything, settings)
         return found
 
     return loop.run(body)
@@ -158,6 +158,21 @@ def _source(paths: Paths, word: str, settings: RegistrySettings, *, lists_only: 
     if lists_only and not media.is_index(entry.descriptor.media_type):
         return open_source(word, settings)
     return StoredImage(layout, entry.descriptor, name=entry.name or "")
+
+
+async def _find(paths: Paths, word: str, everything: bool, settings: RegistrySettings) -> list[Member]:
+    async with _source(paths, word, settings) as source:
+        remote = isinstance(source, RegistrySource)
+        admission = Admission.to(word, settings) if remote else None
+        if admission:
+            admission.check_name(source)
+        root, data = await source.fetch_manifest(None)
+        name = source.name if remote else member_name(word)
+        found = await _members(source, root, data, Traits(), everything, name)
+        if admission:
+            for member in found:
+                await admission.admit(source, root.digest, member.descriptor.digest)
+        return found
 
 
 async def _members(

@@ -183,3 +183,13 @@ def test_members_added_at_once_are_all_there(fresh_product: Product, images: dic
         process.communicate(timeout=20)
     assert [process.returncode for process in adding] == [0, 0]
     assert sorted(entries(fresh_product.run("manifest", "inspect", "shared").out)) == ["amd64", "arm64"]
+
+
+def test_what_the_policy_rejects_is_in_no_list(fresh_product: Product, images: dict[str, str]) -> None:
+    policy = fresh_product.home / ".config/rootless/policy.toml"
+    policy.parent.mkdir(parents=True)
+    policy.write_text(f'default = "accept"\n[images]\n"{images["arm64"].rpartition(":")[0]}" = "reject"\n')
+    refused = fresh_product.fail(1, "manifest", "create", "mixed", *images.values()).err
+    assert "policy.toml decides" in refused
+    fresh_product.fail(1, "manifest", "exists", "mixed")
+    fresh_product.run("manifest", "create", "mixed", images["amd64"])
