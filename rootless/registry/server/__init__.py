@@ -2,5 +2,5 @@
 
 `routes`, `ranges`, `paging` and `manifests` decide and do nothing else; `storage`, `sessions` and `collect`
 are the disk; `http` is the wire, `auth` who may use it, `mirror` another registry behind this one;
-`service` answers with all of them.
+`service` and `uploads` answer with all of them.
 """

@@ -1,4 +1,4 @@
-"""Answers requests: what `routes` made of them, done with the storage, the uploads and the mirror.
+"""Answers requests: what `routes` made of them, done with storage and mirror; `uploads` does its part.
 
 Spec: distribution-spec v1.1; `/v1/search` is Docker's index of old.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from functools import partial
 
 import trio  # noqa: TID253  a server lives in its loop
@@ -20,7 +20,6 @@ from rootless.registry.server import paging, ranges
 from rootless.registry.server.http import PIECE_BYTES, ClientGone, Response
 from rootless.registry.server.manifests import examine
 from rootless.registry.server.refusal import (
-    BLOB_UPLOAD_INVALID,
     DIGEST_INVALID,
     MANIFEST_INVALID,
     MANIFEST_UNKNOWN,
@@ -30,25 +29,22 @@ from rootless.registry.server.refusal import (
     UNSUPPORTED,
     Refusal,
 )
-from rootless.registry.server.routes import check_digest, check_repository, parse_route
-from rootless.registry.server.sessions import Sessions
+from rootless.registry.server.routes import parse_route
+from rootless.registry.server.uploads import WRITE_BYTES, Uploads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from layers.digest import Digest
     from rootless.registry.server.auth import Passwords
     from rootless.registry.server.http import Request
     from rootless.registry.server.mirror import Mirror
     from rootless.registry.server.routes import Route
-    from rootless.registry.server.sessions import Session
     from rootless.registry.server.storage import Storage
 
 _EVERY = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 _BLOB_TYPE = "application/octet-stream"
-_WRITE_BYTES = 1 << 19
-"""Bytes that go to the disk, or come from it, at once; about twice as many are in memory for each client."""
 _SEARCH_RESULTS = "25"
 
 
@@ -70,7 +66,7 @@ class Service:
         complain: Callable[[str], None],
     ) -> None:
         self._storage = storage
-        self._sessions = Sessions(storage)
+        self._uploads = Uploads(storage)
         self._passwords = passwords
         self._read_only = read_only
         self._mirror = mirror
@@ -106,7 +102,10 @@ class Service:
         route = parse_route(request.method, request.target)
         if route.writes and self._read_only:
             raise Refusal(405, UNSUPPORTED, "this registry is read-only", headers={"Allow": "GET, HEAD"})
-        handler = getattr(self, f"_{route.action}_{route.resource}")
+        if route.resource in ("upload", "uploads"):
+            handler = getattr(self._uploads, route.action)
+        else:
+            handler = getattr(self, f"_{route.action}_{route.resource}")
         response: Response = await handler(route, request)
         return response
 
@@ -173,7 +172,7 @@ class Service:
             try:
                 at = start
                 while at < end:
-                    count = min(_WRITE_BYTES, end - at)
+                    count = min(WRITE_BYTES, end - at)
                     data = await trio.to_thread.run_sync(os.pread, fd, count, at)
                     if not data:
                         raise ClientGone("the blob on disk is cut")  # the client sees it by the length
@@ -210,85 +209,6 @@ class Service:
         assert route.digest is not None
         await trio.to_thread.run_sync(self._storage.delete_blob, route.repository, route.digest)
         return Response(202)
-
-    # Uploads
-
-    async def _start_uploads(self, route: Route, request: Request) -> Response:
-        name, query = route.repository, route.query
-        if "mount" in query:
-            digest = check_digest(query["mount"])
-            source = check_repository(query["from"]) if query.get("from") else ""
-            mount = partial(self._storage.mount_blob, name, digest, source=source)
-            if await trio.to_thread.run_sync(mount):
-                return _created(name, digest)
-        session = await trio.to_thread.run_sync(self._sessions.start, name)
-        self._sessions.remember(session)
-        if "digest" in query:
-            return await self._finish(session, request, query)
-        return _accepted(session, 202)
-
-    async def _get_upload(self, route: Route, _request: Request) -> Response:
-        return _accepted(self._sessions.find(route.repository, route.upload), 204)
-
-    async def _delete_upload(self, route: Route, _request: Request) -> Response:
-        session = self._sessions.find(route.repository, route.upload)
-        with self._sending(session):
-            await trio.to_thread.run_sync(self._sessions.cancel, session)
-            self._sessions.forget(session)
-        return Response(204)
-
-    async def _patch_upload(self, route: Route, request: Request) -> Response:
-        session = self._sessions.find(route.repository, route.upload)
-        with self._sending(session):
-            await self._receive(session, request)
-        self._sessions.remember(session)
-        return _accepted(session, 202)
-
-    async def _put_upload(self, route: Route, request: Request) -> Response:
-        return await self._finish(self._sessions.find(route.repository, route.upload), request, route.query)
-
-    async def _finish(self, session: Session, request: Request, query: Mapping[str, str]) -> Response:
-        if "digest" not in query:
-            raise Refusal(400, DIGEST_INVALID, "the parameter digest is missing")
-        digest = check_digest(query["digest"])
-        with self._sending(session):
-            await self._receive(session, request, then=partial(self._sessions.commit, session, digest))
-            self._sessions.forget(session)
-        return _created(session.repository, digest)
-
-    @contextmanager
-    def _sending(self, session: Session) -> Iterator[None]:
-        """Be the one request that changes an upload; another that still is, is of a connection that broke."""
-        if session.request is not None:
-            session.request.cancel()
-        with trio.CancelScope() as scope:
-            session.request = scope
-            yield
-        if session.request is scope:
-            session.request = None
-        if scope.cancelled_caught:
-            raise ClientGone("another request goes on with this upload")
-
-    async def _receive(
-        self, session: Session, request: Request, then: Callable[[], None] = lambda: None
-    ) -> None:
-        """Write the body of a request to an upload, and do what follows while its file is open."""
-        async with session.lock:
-            await trio.to_thread.run_sync(session.open)
-            try:
-                _check_chunk(session, request)
-                waiting: list[bytes] = []
-                try:
-                    async with aclosing(request.pieces()) as pieces:
-                        async for piece in pieces:
-                            waiting.append(piece)
-                            if sum(map(len, waiting)) >= _WRITE_BYTES:
-                                await _write(session, waiting)
-                finally:
-                    await _write(session, waiting)  # also what came before the connection broke
-                await trio.to_thread.run_sync(then)
-            finally:
-                session.close()
 
     # Manifests
 
@@ -342,33 +262,8 @@ class Service:
         return Response(202)
 
 
-async def _write(session: Session, waiting: list[bytes]) -> None:
-    """Write pieces that have come, whoever gives up meanwhile, and forget them."""
-    pieces = waiting.copy()
-    waiting.clear()
-    with trio.CancelScope(shield=True):
-        await trio.to_thread.run_sync(session.write, pieces)
-
-
 def _json(value: object, headers: Mapping[str, str] | None = None) -> Response:
     return Response(200, {"Content-Type": MEDIA_TYPE, **(headers or {})}, json.dumps(value).encode() + b"\n")
-
-
-def _created(repository: str, digest: Digest) -> Response:
-    location = f"/v2/{repository}/blobs/{digest}"
-    return Response(201, {"Location": location, "Docker-Content-Digest": str(digest)})
-
-
-def _accepted(session: Session, status: int) -> Response:
-    return Response(status, _progress(session))
-
-
-def _progress(session: Session) -> dict[str, str]:
-    return {
-        "Location": f"/v2/{session.repository}/blobs/uploads/{session.id}",
-        "Range": ranges.progress(session.offset),
-        "Docker-Upload-UUID": session.id,
-    }
 
 
 def _part(headers: Mapping[str, str], *, size: int, digest: Digest) -> tuple[int, int, int, dict[str, str]]:
@@ -390,21 +285,6 @@ def _part(headers: Mapping[str, str], *, size: int, digest: Digest) -> tuple[int
     start, end = part
     answer["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     return 206, start, end, {**answer, "Content-Length": str(end - start)}
-
-
-def _check_chunk(session: Session, request: Request) -> None:
-    """Refuse a chunk that does not follow what has come."""
-    try:
-        part = ranges.sent(request.headers.get("content-range", ""))
-    except ValueError:
-        raise Refusal(400, BLOB_UPLOAD_INVALID, "the Content-Range is malformed") from None
-    if part is None:
-        return
-    if part[0] != session.offset:
-        message = f"the upload has {session.offset} bytes, the chunk begins at {part[0]}"
-        raise Refusal(416, BLOB_UPLOAD_INVALID, message, headers=_progress(session))
-    if request.length not in (None, part[1] - part[0]):
-        raise Refusal(400, SIZE_INVALID, "Content-Length and Content-Range differ")
 
 
 async def _read_small(request: Request) -> bytes:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from layers.locks import FileLock
 
 _MARK = b"rootless registry 1\n"
+_OWN = frozenset(("blobs", "ingest", "repositories", "lost+found"))
+"""What may be there beside the mark: of a begin that was killed, or of a disk of its own."""
 _ALGORITHM = "sha256:"
 _LOCK_WAIT_S = 300.0
 """How long a push waits for a collector: it reads every manifest and deletes, a matter of seconds."""
@@ -72,7 +74,7 @@ class Storage:
         """
         os.makedirs(self.root, mode=0o700, exist_ok=True)
         names = set(os.listdir(self.root))
-        if "registry" not in names and names - {"ingest", "blobs", "repositories"}:
+        if "registry" not in names and names - _OWN:
             raise StateConflict(
                 "cannot keep a registry there: the directory has other content",
                 on=self.root,

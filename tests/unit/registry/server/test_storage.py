@@ -68,6 +68,13 @@ def test_directory_of_something_else_is_refused(tmp_path):
     assert os.listdir(tmp_path) == ["index.json"]
 
 
+def test_directory_that_is_a_whole_disk_or_was_begun_is_taken(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "blobs").mkdir()
+    Storage(str(tmp_path)).ensure()
+    Storage(str(tmp_path)).check()
+
+
 def test_manifest_without_its_blobs_is_refused_and_leaves_nothing(storage):
     data = json.dumps(
         {"schemaVersion": 2, "config": describe(b"{}").to_json(), "layers": [describe(b"x").to_json()]}
