@@ -1,1 +1,1 @@
-"""Places that images come from, one module each, found through the entry points `rootless.transports`."""
+"""Places that images come from, one module each; those of other packages are found through entry points."""
