@@ -196,11 +196,7 @@ async def _push(
     reference = entry.reference
     assert reference is not None  # `choose_pushed` went by it
     assert entry.name is not None
-    sources = mount_sources(blobs, reference)
-    notes = os.path.join(paths.store_run, "uploads")
-    destination: Destination = RegistryDestination(reference, job.settings, sources=sources, notes=notes)
-    if job.target:
-        destination = open_destination(job.target, job.settings)
+    destination = _destination(paths, reference, job, blobs)
     mounted = destination.mounted if isinstance(destination, RegistryDestination) else set()
     progress.begin(f"The push refers to repository [{job.target or reference.repository}]")
     async with await _source(layout, entry, job) as source, destination:
@@ -213,6 +209,18 @@ async def _push(
         paths, "push", id=reference.familiar, name=reference.familiar_repository, labels=labels
     )
     return Pushed(name=destination.name, tag=reference.tag or "latest", descriptor=copied)
+
+
+def _destination(paths: Paths, reference: Reference, job: PushJob, blobs: list[Holdings]) -> Destination:
+    """Return where an image goes: to the registry of its name, or where the user says."""
+    if job.target:
+        opened = open_destination(job.target, job.settings)
+        if not isinstance(opened, RegistryDestination):
+            return opened
+        reference = Reference.parse(opened.name)
+    notes = os.path.join(paths.store_run, "uploads")
+    sources = mount_sources(blobs, reference)
+    return RegistryDestination(reference, job.settings, sources=sources, notes=notes)
 
 
 def _configs(layout: ImageLayout, entry: ImageEntry) -> set[str]:
