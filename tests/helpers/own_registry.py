@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import signal
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -136,5 +137,6 @@ def serving(product: Product, directory: Path, *words: str, port: str = "0") -> 
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=15)
+        sys.stderr.write(err.decode())  # shown with the test's failure
     assert err == b"" or process.returncode == -signal.SIGKILL, err.decode()
     assert process.returncode in (0, -signal.SIGKILL)

@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,9 +92,10 @@ def test_image_goes_in_and_comes_out(
     index = json.loads((busybox_layout.path / "index.json").read_text())
     assert index["manifests"][0]["digest"] in pushed.out  # bit for bit
     fresh_product.run("copy", f"docker://{name}", f"oci:{tmp_path}/back:1")
-    assert {p.name for p in (tmp_path / "back/blobs/sha256").iterdir()} == {
-        p.name for p in (busybox_layout.path / "blobs/sha256").iterdir()
-    }
+    root = json.loads(busybox_layout.blob_path(index["manifests"][0]["digest"]).read_bytes())
+    parts = [index["manifests"][0], root["config"], *root["layers"]]
+    copied = {"sha256:" + path.name for path in (tmp_path / "back/blobs/sha256").iterdir()}
+    assert copied == {part["digest"] for part in parts}
 
 
 @pytest.mark.needs("skopeo")
@@ -635,6 +636,21 @@ def test_mirror_hands_out_no_wrong_bytes(owner: Product, tmp_path: Path) -> None
                 assert mirror.ask("GET", target).status == 502
             assert mirror.ask("GET", f"/v2/bad/blobs/{digest(b'{}')}").body == b"{}"
     assert hashes_are_right(tmp_path / "mirror")
+
+
+def test_blob_that_is_cut_on_disk_costs_one_answer(owner: Product, tmp_path: Path) -> None:
+    layer = bytes(48 << 20)  # more than the sockets between us hold
+    with serving(owner, tmp_path / "registry") as server:
+        server.push_image("cut", "1", layer)
+        path = tmp_path / "registry/blobs/sha256" / digest(layer)[7:]
+        with closing(server.connect()) as connection:
+            connection.request("GET", f"/v2/cut/blobs/{digest(layer)}")
+            reply = connection.getresponse()
+            path.chmod(0o644)
+            os.truncate(path, 0)
+            with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+                reply.read()
+        assert server.ask("GET", "/v2/cut/tags/list").status == 200
 
 
 # Many, and much

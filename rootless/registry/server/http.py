@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
     from typing import Any
 
+    Body = Callable[[], AsyncGenerator[bytes, None]]
     Respond = Callable[["Request"], Awaitable["Response"]]
 
 MAX_HEADER_BYTES = 32 << 10
@@ -79,7 +80,7 @@ class Request:
         method: str,
         target: str,
         headers: Mapping[str, str],
-        body: Callable[[], AsyncGenerator[bytes, None]],
+        body: Body,
     ) -> None:
         self.method = method
         self.target = target
@@ -112,7 +113,7 @@ class Response:
         self,
         status: int,
         headers: Mapping[str, str] | None = None,
-        body: bytes | Callable[[], AsyncGenerator[bytes, None]] = b"",
+        body: bytes | Body = b"",
     ) -> None:
         self.status = status
         self.headers = dict(headers or {})

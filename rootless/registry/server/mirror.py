@@ -253,6 +253,8 @@ class Fetch:
                 return self.reader()
         except FileNotFoundError:
             pass  # it was finished at this moment
+        if self._failure is not None:
+            raise self._failure
         return whole()
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from layers.digest import Digest
     from rootless.registry.server.auth import Passwords
-    from rootless.registry.server.http import Request
+    from rootless.registry.server.http import Body, Request
     from rootless.registry.server.mirror import Mirror
     from rootless.registry.server.routes import Route
     from rootless.registry.server.storage import Storage
@@ -93,7 +93,23 @@ class Service:
                 failure = Refusal(507, UNKNOWN, exc.message)
             response = Response(failure.status, {"Content-Type": MEDIA_TYPE}, failure.to_json())
         response.headers = {**_EVERY, **response.headers}
+        if not isinstance(response.body, bytes):
+            response.body = partial(self._watch, request, response.body)
         return response
+
+    async def _watch(self, request: Request, body: Body) -> AsyncGenerator[bytes, None]:
+        """Yield the pieces of an answer that has begun: only its early end can show that it fails."""
+        try:
+            async with aclosing(body()) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except Refusal as refusal:
+            raise ClientGone(refusal.message) from refusal
+        except ClientGone:
+            raise
+        except Exception as exc:
+            self._complain(f"{request.method} {printable(request.target)}: {type(exc).__name__}: {exc}")
+            raise ClientGone(str(exc)) from exc
 
     async def _respond(self, request: Request) -> Response:
         if self._passwords is not None:
@@ -194,16 +210,7 @@ class Service:
         fetch = mirror.fetch_blob(route.repository, digest, size=size)
         await fetch.wait_begun()
         whole = partial(self._storage.layout.open_blob, digest)
-
-        async def pieces() -> AsyncGenerator[bytes, None]:
-            try:
-                async with aclosing(fetch.pieces(start, end, whole=whole)) as inner:
-                    async for piece in inner:
-                        yield piece
-            except Refusal as exc:
-                raise ClientGone(exc.message) from exc  # the answer has begun: its end shows that it failed
-
-        return Response(status, headers, pieces)
+        return Response(status, headers, partial(fetch.pieces, start, end, whole=whole))
 
     async def _delete_blob(self, route: Route, _request: Request) -> Response:
         assert route.digest is not None

@@ -83,3 +83,15 @@ async def test_failure_before_the_first_byte_is_an_answer():
         nursery.start_soon(expect)
         await wait_all_tasks_blocked()
         fetch.fail(Refusal(404, "BLOB_UNKNOWN", "gone"))
+
+
+async def test_fetch_that_failed_before_anybody_read_is_told_as_that(fetch):
+    """Hazard: what is not there is then taken for a bug, and ends the server."""
+
+    def missing():
+        raise AssertionError("there is no blob to open")
+
+    fetch.fail(Refusal(502, "UNKNOWN", "wrong bytes"))
+    with pytest.raises(Refusal, match="wrong bytes"):
+        async for _ in fetch.pieces(0, len(DATA), whole=missing):
+            pass
