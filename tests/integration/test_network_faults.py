@@ -1,7 +1,7 @@
 """Pulls and pushes over a network that cuts, delays, changes, repeats and redirects: whole, or a clear error.
 
-The registry is Docker's, behind a proxy whose faults a seed repeats. What has arrived whole is not carried
-again by the next try.
+The registry is Docker's, or `rootless registry serve`, behind a proxy whose faults a seed repeats. What has
+arrived whole is not carried again by the next try.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import trustme
 
 from tests.helpers.faulty_proxy import CUTS, FAULTS, FaultyProxy, Plan
 from tests.helpers.images import Layer, Layout
+from tests.helpers.own_registry import serving
 from tests.helpers.product import make_product
 from tests.helpers.registry import private_registry, running_registry
 from tests.helpers.token_service import running_token_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.helpers.registry import Registry
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs("docker-registry", "skopeo")
 
 IMPATIENT = "attempts=2,backoff_s=0.01,backoff_limit_s=0.05,idle_s=1,answer_s=1"
-KINDS = ("open", "basic", "token", "tls")
+KINDS = ("open", "basic", "token", "tls", "own")
 SEEDS = 1
 MANY_SEEDS = 40
 
@@ -43,10 +44,9 @@ class Place:
     """A registry of some kind, a faulty way to it, and a user with an image who may use it."""
 
     def __init__(self, kind: str, directory: Path, short: Path, stack: ExitStack) -> None:
-        make = {"basic": private_registry, "token": running_token_registry}.get(kind, running_registry)
-        self.registry: Registry = stack.enter_context(make(directory / kind))
+        self.address, self._linked = _open(kind, directory / kind, short, stack)
         tls = _tls(directory) if kind == "tls" else None
-        self.proxy = stack.enter_context(FaultyProxy(self.registry.address, tls=tls))
+        self.proxy = stack.enter_context(FaultyProxy(self.address, tls=tls))
         env = {"ROOTLESS_REGISTRY_DEADLINES": IMPATIENT}
         if tls:
             env["SSL_CERT_FILE"] = str(directory / "ca.pem")
@@ -72,20 +72,20 @@ class Place:
         """Put the image where it can be pulled, around the faults."""
         command = ["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests"]
         command += ["--dest-creds=jo:word", "--dest-tls-verify=false"]
-        target = f"docker://{self.registry.address}/{name}"
+        target = f"docker://{self.address}/{name}"
         subprocess.run([*command, f"oci:{self.layout.path}:latest", target], check=True)
 
     def pull_by_another(self, name: str, directory: Path) -> set[str]:
         """Return the digests of what is at the far end, bytes verified."""
         command = ["skopeo", "--insecure-policy", "copy", "--quiet", "--src-creds=jo:word"]
-        source = f"docker://{self.registry.address}/{name}"
+        source = f"docker://{self.address}/{name}"
         subprocess.run([*command, "--src-tls-verify=false", source, f"dir:{directory}"], check=True)
         files = [path for path in directory.iterdir() if path.name != "version"]
         return {"sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     def arrived(self, repository: str) -> set[str]:
         """Return the blobs that the registry has in a repository."""
-        base = self.registry.storage / "docker/registry/v2/repositories" / repository / "_layers/sha256"
+        base = self._linked(repository)
         return {f"sha256:{path.name}" for path in base.iterdir()} if base.is_dir() else set()
 
     def stored(self) -> set[str]:
@@ -114,6 +114,19 @@ class Place:
     def assert_clean(self) -> None:
         self.product.run("system", "check")
         assert list(self.product.store.glob("ingest/*.partial")) == []
+
+
+def _open(kind: str, directory: Path, short: Path, stack: ExitStack) -> tuple[str, Callable[[str], Path]]:
+    """Start a registry; return its address, and what tells where it lists the blobs of a repository."""
+    if kind == "own":
+        owner = make_product(short / "owner")
+        stack.callback(owner.remove)
+        server = stack.enter_context(serving(owner, directory))
+        return server.address, lambda repository: directory / "repositories" / repository / "_blobs"
+    make = {"basic": private_registry, "token": running_token_registry}.get(kind, running_registry)
+    registry: Registry = stack.enter_context(make(directory))
+    base = registry.storage / "docker/registry/v2/repositories"
+    return registry.address, lambda repository: base / repository / "_layers/sha256"
 
 
 def _tls(directory: Path) -> ssl.SSLContext:
